@@ -1,0 +1,1 @@
+"""Where models run. `spec` is what is to run, the same for every target."""

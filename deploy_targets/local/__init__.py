@@ -1,0 +1,1 @@
+"""The target `seldon-local`: deployments as supervised processes on this machine, each behind one port."""

@@ -1,0 +1,1 @@
+"""The portable scoring artefact: an ONNX graph, its schema and baseline, and the certificate of its parity."""

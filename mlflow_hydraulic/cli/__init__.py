@@ -1,0 +1,69 @@
+"""The command line `hydraulic`. Each command's module is imported when that command is called, so help is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from mlflow_hydraulic.cli.exits import exit_code
+from mlflow_hydraulic.errors import HydraulicError
+from mlflow_hydraulic.version import VERSION
+
+# command: (module that defines it, its one-line help)
+COMMANDS = {
+    "bundle": (
+        "mlflow_hydraulic.cli.bundle",
+        "Inspect a model's portable bundle and verify its certificate.",
+    ),
+    "data": ("mlflow_hydraulic.cli.data", "Fetch, load, check, simulate and describe the rig's cycles."),
+    "serve": ("mlflow_hydraulic.cli.serve", "Serve one model in four dialects on one port."),
+    "train": ("mlflow_hydraulic.cli.train", "Train a model of one condition and log it to MLflow."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called, and whose errors are one clean line each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click calls it so
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]}.{cmd_name} is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except HydraulicError as error:
+            click.echo(f"hydraulic: {error}", err=True)
+            ctx.exit(exit_code(error))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="hydraulic")
+def main() -> None:
+    """Run models from an MLflow registry: train, bundle, serve, deploy.
+
+    \b
+    Examples:
+      hydraulic data info ../shared/data
+      hydraulic train --target cool_cond_y --data ../shared/data --register hydraulic-cooler
+      hydraulic bundle verify models:/hydraulic-cooler/1
+      mlflow deployments create -t seldon-local --name cooler -m models:/hydraulic-cooler/1
+
+    Shell completion: eval "$(_HYDRAULIC_COMPLETE=bash_source hydraulic)" (or zsh_source, fish_source).
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

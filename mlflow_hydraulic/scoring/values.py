@@ -1,0 +1,134 @@
+"""The values that pass between dialects, engine and server: no I/O, no JSON, no HTTP library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.schema import Schema
+
+FloatMatrix = NDArray[np.float64]
+Cells = NDArray[Any]  # float64 (n, k) when every input is a number, else objects (n, k), columns as in the schema
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the model says of n rows.
+
+    labels: shape (n,), class labels, or values of a regression.
+    probabilities: shape (n, labels), in the order of `Schema.labels`; None for a regression.
+    """
+
+    labels: NDArray[Any]
+    probabilities: FloatMatrix | None
+
+
+class Engine(Protocol):
+    """A loaded model. `score` may be called from one thread at a time."""
+
+    def score(self, cells: Cells) -> Scores: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a scorer knows of the model it serves, for metadata answers, headers and metrics."""
+
+    name: str
+    version: str
+    digest: str
+    engine: str  # "onnxruntime" or "pyfunc"
+    schema: Schema
+    origin: str = "unknown"  # what it was trained on: measured, simulated, unknown
+    sample: Cells = field(default_factory=lambda: np.empty((0, 0)))  # rows for sample requests
+    background: Cells = field(default_factory=lambda: np.empty((0, 0)))  # rows that Shapley values start from
+
+
+@dataclass(slots=True)
+class RequestProblem(BadInput):
+    """Why a request is not answered; a dialect gives it its own shape.
+
+    `status` is an HTTP status of the 4xx (or 503) kind; `row` counts from 0, as arrays do.
+    """
+
+    status: int
+    problem: str
+    row: int | None = None
+    field: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __str__(self) -> str:
+        place = [f"row {self.row}"] if self.row is not None else []
+        place += [f"field {self.field!r}"] if self.field is not None else []
+        return f"{', '.join(place)}: {self.problem}" if place else self.problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One HTTP answer, ready to send."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A scored request, for a dialect to render."""
+
+    scores: Scores
+    prediction_id: str
+    shapley: NDArray[np.float64] | None = None  # (n, outputs, inputs + 1); the last is the base value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """A parsed request: rows for the model and how its answer is to be written."""
+
+    cells: Cells
+    render: Callable[[Scored], Answer]
+    prediction_id: str | None = None  # the caller's own, when given
+    shapley: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One HTTP request as a dialect sees it; header names in lower case."""
+
+    method: str
+    path: str
+    body: bytes
+    content_type: str
+    headers: Mapping[bytes, bytes]
+    query: bytes = b""
+
+
+class Dialect(Protocol):
+    """One way of asking and answering. A dialect is made for one model (its `ModelCard`) and keeps no state.
+
+    score_paths: POST paths whose body is parsed into a `ScoreRequest`.
+    routes: every other (method, path) with what answers it.
+    owns: whether an unknown path under this prefix gets this dialect's error shape.
+    """
+
+    name: str
+
+    @property
+    def score_paths(self) -> tuple[str, ...]: ...
+
+    @property
+    def routes(self) -> Mapping[tuple[str, str], Callable[[Call], Answer]]: ...
+
+    def owns(self, path: str) -> bool: ...
+
+    def parse(self, call: Call) -> ScoreRequest: ...
+
+    def error(self, problem: RequestProblem) -> Answer: ...
+
+    def openapi(self) -> Mapping[str, Any]:  # Any: the value is JSON, an OpenAPI "paths" object
+        ...

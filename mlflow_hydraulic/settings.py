@@ -1,0 +1,93 @@
+"""Settings: read once at the entry point, from `HYDRAULIC_*` variables and a TOML file; the variables win.
+
+The file is `hydraulic.toml` in the current folder, or the one that `HYDRAULIC_CONFIG` names.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mlflow_hydraulic.errors import BadInput
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PREFIX = "HYDRAULIC_"
+
+
+def _setting(default: Any, doc: str, unit: str = "") -> Any:  # Any: dataclasses.field is typed by its default
+    if isinstance(default, Path):
+        return field(default_factory=lambda: default, metadata={"doc": doc, "unit": unit})
+    return field(default=default, metadata={"doc": doc, "unit": unit})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings, each with its default, unit and meaning; README's table is checked against this class."""
+
+    home: Path = _setting(
+        Path("~/.hydraulic"), "where downloads, caches, local deployments and their logs live", "folder"
+    )
+    data: str = _setting(
+        "",
+        "the rig's data: folder, zip, parquet or CSV; empty: ../shared/data, the download, else simulated",
+        "path",
+    )
+    host: str = _setting("127.0.0.1", "address that scorers and local deployments listen on", "address")
+    max_body_mb: float = _setting(32.0, "largest request body that a scorer reads", "MB")
+    max_rows: int = _setting(100_000, "most rows in one request", "rows")
+    threads: int = _setting(1, "threads that one scorer process may compute with", "threads")
+    start_timeout_s: float = _setting(120.0, "how long a scorer may take to become ready", "s")
+    drain_timeout_s: float = _setting(20.0, "how long a stopping scorer may take to answer what it has accepted", "s")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", self.home.expanduser())
+        for name in ("max_body_mb", "max_rows", "threads", "start_timeout_s", "drain_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise BadInput(f"{PREFIX}{name.upper()}={getattr(self, name)}: must be more than 0")
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment and the TOML file; `BadInput` names an unknown key or a value of the wrong type."""
+    environ = os.environ if environ is None else environ
+    known = {f.name: f for f in fields(Settings)}
+    given: dict[str, Any] = {}
+    for source, values in (_from_file(environ), _from_environ(environ, known)):
+        for key, value in values.items():
+            if key not in known:
+                raise BadInput(f"{source}: {key!r} is no setting; known are {', '.join(known)}")
+            given[key] = _typed(source, key, value)
+    return Settings(**given)
+
+
+def _from_file(environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    named = environ.get(PREFIX + "CONFIG")
+    path = Path(named or "hydraulic.toml").expanduser()
+    if not path.exists():
+        if named:
+            raise BadInput(f"{PREFIX}CONFIG={named}: there is no such file")
+        return str(path), {}
+    try:
+        return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: not a readable TOML file: {error}") from error
+
+
+def _from_environ(environ: Mapping[str, str], known: Mapping[str, object]) -> tuple[str, dict[str, Any]]:
+    return "environment", {name: environ[PREFIX + name.upper()] for name in known if PREFIX + name.upper() in environ}
+
+
+def _typed(source: str, key: str, value: Any) -> object:
+    default = getattr(Settings(), key)
+    kind = type(default)
+    try:
+        return Path(value) if isinstance(default, Path) else kind(value)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{source}: {key}={value!r}: must be of type {kind.__name__}") from error

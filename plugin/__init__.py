@@ -1,0 +1,1 @@
+"""What MLflow calls: flavor, deployments client, tracking of training. The only folder that imports MLflow."""
