@@ -33,8 +33,8 @@ class HydraulicModel:
 
     def predict(self, X: pd.DataFrame) -> NDArray[np.generic]:
         """Class labels, shape (n,); columns of `X` may be a superset in any order."""
-        return self.estimator.predict(X[list(self.schema.names)])  # type: ignore[no-any-return, attr-defined]
+        return self.estimator.predict(X[list(self.schema.names)])  # type: ignore[no-any-return]
 
     def predict_proba(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Class probabilities, shape (n, labels), columns in the order of `schema.labels`."""
-        return self.estimator.predict_proba(X[list(self.schema.names)])  # type: ignore[no-any-return, attr-defined]
+        return self.estimator.predict_proba(X[list(self.schema.names)])  # type: ignore[no-any-return]
