@@ -1,6 +1,6 @@
 """What is to run: the value of a deployment, the same for processes on this machine and for Kubernetes.
 
-Pure values with their rules; made by the MLflow plugin and by the controller, read by every target.
+Pure values with their rules; made by the MLflow plugin and by the plan, read by every target.
 """
 
 from __future__ import annotations

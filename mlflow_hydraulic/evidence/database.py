@@ -1,0 +1,128 @@
+"""Opening, upgrading and checking the evidence database. It lives beside MLflow's tables under a version of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, event, inspect
+
+from mlflow_hydraulic.errors import BadInput, Failed, NotFound, Unavailable
+
+VERSION_TABLE = "alembic_version_hydraulic"
+MIGRATIONS = Path(__file__).parent / "migrations"
+MLFLOW_TABLE = "registered_models"
+
+
+def open_database(uri: str) -> Engine:
+    """An engine for `uri` ("sqlite:///mlflow.db", "postgresql://...", a "hydraulic+" before it is dropped)."""
+    try:
+        engine = sqlalchemy.create_engine(plain_uri(uri), pool_pre_ping=True)
+    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise BadInput(f"database {safe_uri(uri)}: {error}") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", prepare_sqlite)
+    return engine
+
+
+def prepare_sqlite(connection: object, _record: object) -> None:
+    """WAL lets the pages read while a change is written; the timeout puts writers in a queue."""
+    cursor = connection.cursor()  # type: ignore[attr-defined]  # a DB-API connection has no type of its own
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA busy_timeout=20000")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def upgrade(engine: Engine) -> str:
+    """Bring the schema to this package's version and return it; MLflow must have made its own tables first."""
+    with _connected(engine) as connection:
+        if not inspect(connection).has_table(MLFLOW_TABLE):
+            raise NotFound(
+                f'database {safe_uri(engine.url)} holds no MLflow registry yet: start "mlflow server" on it once, '
+                f'or run "mlflow db upgrade", and then "hydraulic db upgrade"'
+            )
+        _refuse_newer(connection)
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    return newest()
+
+
+def check(engine: Engine) -> str:
+    """The schema's version; `Failed` says which side is older and what to do."""
+    with _connected(engine) as connection:
+        _refuse_newer(connection)
+        found = current(connection)
+    if found != newest():
+        raise Failed(
+            f'evidence schema is {found or "not there"}, this package needs {newest()}: run "hydraulic db upgrade"'
+        )
+    return found
+
+
+def ready(engine: Engine) -> None:
+    """For a server that starts: make the tables where there are none, refuse where they are of another version."""
+    with _connected(engine) as connection:
+        found = current(connection)
+    if found is None:
+        upgrade(engine)
+    check(engine)
+
+
+def current(connection: Connection) -> str | None:
+    """The revision that the database is at; None where it has no table of ours."""
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+
+
+def newest() -> str:
+    """The revision that this package knows last."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    return head or ""
+
+
+def plain_uri(uri: str) -> str:
+    """The URI as SQLAlchemy takes it."""
+    return uri.removeprefix("hydraulic+")
+
+
+def safe_uri(uri: object) -> str:
+    """The URI for people: without its password."""
+    try:
+        return sqlalchemy.make_url(plain_uri(str(uri))).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return "(unreadable URI)"
+
+
+def _refuse_newer(connection: Connection) -> None:
+    found = current(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise Failed(
+            f"evidence schema {found} is newer than this package ({newest()}): "
+            f"install the version of mlflow-hydraulic that made it; nothing was changed"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    """A connection whose failure to open is `Unavailable`, naming the database without its password."""
+    try:
+        connection = engine.connect()
+    except sqlalchemy.exc.OperationalError as error:
+        raise Unavailable(f"database {safe_uri(engine.url)} cannot be reached: {error.orig}") from error
+    with connection:
+        yield connection

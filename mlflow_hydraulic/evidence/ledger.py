@@ -1,0 +1,187 @@
+"""The ledger: append-only rows, each with the hash of the row before it. Who, when, what, before, after, why.
+
+`append` writes through the caller's connection, so that a row stands or falls with the change that it records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from mlflow_hydraulic.clock import utc_now
+from mlflow_hydraulic.errors import Unavailable, Untrusted
+from mlflow_hydraulic.evidence.tables import ledger, ledger_head
+
+GENESIS = "0" * 64
+UNKNOWN_ACTOR = "unknown"
+CONTROLLER_ACTOR = "hydraulic-controller"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened, before it has a place in the chain.
+
+    actor: the user; "anonymous" where nobody needs to log in, "unknown" for what was done behind our back.
+    verb: "stage", "alias", "tag", "delete version", "refused", "deployed", "ended", ... ; subject: what it was done to.
+    before, after: JSON values. environment: "" where none is touched.
+    """
+
+    verb: str
+    subject: str
+    actor: str
+    model: str = ""
+    environment: str = ""
+    before: object = None
+    after: object = None
+    reason: str = ""
+    workspace: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row as it is stored; `before` and `after` are JSON text."""
+
+    seq: int
+    at: str
+    workspace: str
+    actor: str
+    verb: str
+    model: str
+    subject: str
+    environment: str
+    before: str
+    after: str
+    reason: str
+    prev: str
+    hash: str = ""
+
+    def computed_hash(self) -> str:
+        """sha256, hex, over every column but `hash` itself, as canonical JSON."""
+        said = {column.name: getattr(self, column.name) for column in fields(self) if column.name != "hash"}
+        return hashlib.sha256(_json(said).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with the chain, at or just before row `seq`."""
+
+    seq: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What `verify` found: rows read, the head's hash, and every fault, first one first."""
+
+    rows: int
+    head: str
+    faults: tuple[Fault, ...] = field(default=())
+
+    @property
+    def holds(self) -> bool:
+        return not self.faults
+
+
+def append(connection: Connection, events: Iterable[Event], now: datetime | None = None) -> list[Row]:
+    """Add `events` in their order, in the caller's transaction; the head row's lock puts writers in a queue."""
+    events = list(events)
+    if not events:
+        return []
+    taken = connection.execute(
+        update(ledger_head).where(ledger_head.c.id == 1).values(seq=ledger_head.c.seq + len(events))
+    )
+    if taken.rowcount != 1:
+        raise Unavailable('the ledger has no head row: run "hydraulic db upgrade" on this database')
+    last, prev = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1)).one()
+    at = (now or utc_now()).isoformat(timespec="microseconds")
+    rows = []
+    for seq, event in enumerate(events, start=last - len(events) + 1):
+        row = _chained(event, seq=seq, at=at, prev=prev)
+        rows.append(row)
+        prev = row.hash
+    connection.execute(insert(ledger), [_columns(row) for row in rows])
+    connection.execute(update(ledger_head).where(ledger_head.c.id == 1).values(hash=prev))
+    return rows
+
+
+def rows(connection: Connection, *, model: str | None = None, after: int = 0, until: str = "") -> Iterator[Row]:
+    """Rows oldest first, one page of memory at a time; `until` is an ISO time, exclusive."""
+    query = select(ledger).where(ledger.c.seq > after).order_by(ledger.c.seq)
+    if model is not None:
+        query = query.where(ledger.c.model == model)
+    if until:
+        query = query.where(ledger.c.at < until)
+    for found in connection.execution_options(yield_per=1000).execute(query).mappings():
+        yield Row(**found)
+
+
+def verify(connection: Connection, *, anchor: Mapping[str, object] | None = None) -> Verification:
+    """Read the whole chain and name every row that was changed, dropped, added or moved.
+
+    anchor: {"seq": ..., "hash": ...} kept outside the database; it finds a chain that was rewritten to its very head.
+    """
+    faults: list[Fault] = []
+    count, prev, expected = 0, GENESIS, 1
+    anchored = anchor is None
+    for row in rows(connection):
+        count += 1
+        faults += _faults(row, prev, expected)
+        if anchor is not None and row.seq == anchor.get("seq"):
+            anchored = True
+            if row.hash != anchor.get("hash"):
+                faults.append(Fault(row.seq, "its hash is not the anchored one: the chain was rewritten up to here"))
+        prev, expected = row.hash, row.seq + 1
+    head = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1)).one_or_none()
+    if head is None or (head.seq, head.hash) != (expected - 1, prev):
+        stored = "missing" if head is None else f"seq {head.seq}"
+        faults.append(Fault(expected, f"the head ({stored}) is not the last row ({expected - 1}): rows were dropped"))
+    if not anchored and anchor is not None:
+        faults.append(Fault(count, f"the anchored row {anchor.get('seq')} is not there: rows were dropped"))
+    return Verification(rows=count, head=prev, faults=tuple(faults))
+
+
+def _faults(row: Row, prev: str, expected: int) -> Iterator[Fault]:
+    if row.seq != expected:
+        yield Fault(row.seq, f"row {expected} is missing before it")
+    if row.prev != prev:
+        yield Fault(row.seq, "it does not follow the row before it: one of them was moved, added or changed")
+    if row.computed_hash() != row.hash:
+        yield Fault(row.seq, "its content was changed after it was written")
+
+
+def require_intact(verification: Verification) -> None:
+    """Raise `Untrusted` with the first fault, where there is one."""
+    if verification.faults:
+        first = verification.faults[0]
+        raise Untrusted(f"ledger row {first.seq}: {first.problem} ({len(verification.faults)} faults in all)")
+
+
+def _chained(event: Event, *, seq: int, at: str, prev: str) -> Row:
+    row = Row(
+        seq=seq,
+        at=at,
+        workspace=event.workspace,
+        actor=event.actor,
+        verb=event.verb,
+        model=event.model,
+        subject=event.subject,
+        environment=event.environment,
+        before=_json(event.before),
+        after=_json(event.after),
+        reason=event.reason,
+        prev=prev,
+    )
+    return replace(row, hash=row.computed_hash())
+
+
+def _columns(row: Row) -> dict[str, object]:
+    return {column.name: getattr(row, column.name) for column in fields(row)}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)

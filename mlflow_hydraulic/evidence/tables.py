@@ -1,0 +1,61 @@
+"""The tables of the evidence database, beside MLflow's own and never in its metadata.
+
+`migrations/` makes them; a test proves that both agree, on SQLite and on PostgreSQL. Times are text, ISO 8601 in UTC
+with microseconds, because they are hashed: a database may not round them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData(
+    naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_name)s"},
+)
+
+ledger = Table(
+    "hydraulic_ledger",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", String(32), nullable=False),
+    Column("workspace", String(63), nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("verb", String(64), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("subject", String(512), nullable=False),
+    Column("environment", String(64), nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("prev", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("ix_hydraulic_ledger_model", "model", "seq"),
+)
+
+ledger_head = Table(
+    "hydraulic_ledger_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+lease = Table(
+    "hydraulic_lease",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(256), nullable=False),
+    Column("until", String(32), nullable=False),
+    Column("term", BigInteger, nullable=False),
+)
+
+attempts = Table(
+    "hydraulic_attempts",
+    metadata,
+    Column("environment", String(64), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("wanted", String(512), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("permanent", Integer, nullable=False),
+    Column("not_before", String(32), nullable=False),
+    Column("cause", Text, nullable=False),
+)

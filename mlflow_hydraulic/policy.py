@@ -1,0 +1,146 @@
+"""The gate: who may move a version into or out of an environment, when, and with what reason. Pure.
+
+The registry store asks it before a change, the page before it offers one, `hydraulic policy explain` for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from typing import Literal
+
+from mlflow_hydraulic.bindings import Environment
+from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.registry import WEIGHT_TAG
+
+MoveKind = Literal["stage", "alias", "tag", "delete version", "delete model"]
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+ANYBODY = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A weekly span of UTC time in which changes are closed: days as "mon".."sun", from `start` up to `end`."""
+
+    days: tuple[str, ...]
+    start: time = time(0, 0)
+    end: time = time(23, 59, 59, 999999)
+
+    def __post_init__(self) -> None:
+        wrong = [day for day in self.days if day not in DAYS]
+        if wrong or not self.days:
+            raise BadInput(f"closed days {list(self.days)}: name at least one of {', '.join(DAYS)}")
+        if self.start >= self.end:
+            raise BadInput(f"closed from {self.start} to {self.end}: the end must be later on the same day")
+
+    def holds(self, now: datetime) -> bool:
+        return DAYS[now.weekday()] in self.days and self.start <= now.time() <= self.end
+
+    def __str__(self) -> str:
+        return f"{'/'.join(self.days)} {self.start:%H:%M}-{self.end:%H:%M} UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What one environment asks of a change.
+
+    allow: users, and roles written "role:operator"; "*" is anybody, with or without a log-in.
+    """
+
+    allow: tuple[str, ...] = (ANYBODY,)
+    reason_required: bool = False
+    not_the_trainer: bool = False
+    closed: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Rules by environment, roles by user, and aliases that only `protected_by` may move, bound or not."""
+
+    rules: Mapping[str, Rule] = field(default_factory=lambda: {"prod": Rule(reason_required=True)})
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    protected_aliases: tuple[str, ...] = ()
+    protected_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One change that somebody asks for.
+
+    kind and before/after: a stage's names; an alias with the version it leaves and gets ("" for none); a tag's values.
+    subject: the alias or tag that changes; "" for a stage.
+    actor: the user, "" where nobody is logged in. trainer: the user of the run that made the version.
+    """
+
+    kind: MoveKind
+    model: str
+    version: int
+    actor: str
+    reason: str
+    now: datetime
+    subject: str = ""
+    before: str = ""
+    after: str = ""
+    stage: str = "None"
+    trainer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer, for every environment that the move touches; `reasons` say why not."""
+
+    environments: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        return not self.reasons
+
+
+def judge(move: Move, environments: Sequence[Environment], policy: Policy) -> Verdict:
+    """Whether `move` is allowed: every rule of every environment that it touches must agree."""
+    touched = [env for env in environments if env.looks_at(move.model) and touches(move, env)]
+    reasons = [
+        reason for env in touched for reason in _objections(move, env, policy.rules.get(env.name, Rule()), policy)
+    ]
+    if move.kind == "alias" and move.subject in policy.protected_aliases:
+        reasons += _not_listed(move.actor, policy.protected_by, policy, f"alias {move.subject!r} is protected")
+    return Verdict(environments=tuple(env.name for env in touched), reasons=tuple(dict.fromkeys(reasons)))
+
+
+def touches(move: Move, environment: Environment) -> bool:
+    """Whether the move can change what `environment` runs: into it, out of it, or within it."""
+    selectors = (*environment.champion, *environment.challenger)
+    stages = {selector.value for selector in selectors if selector.kind == "stage"}
+    aliases = {selector.value for selector in selectors if selector.kind == "alias"}
+    if move.kind == "stage":
+        return move.before != move.after and bool({move.before, move.after} & stages)
+    if move.kind == "alias":
+        return move.subject in aliases
+    if move.kind == "tag":
+        return move.subject == WEIGHT_TAG and move.stage in stages
+    return move.stage in stages or bool(set(move.before.split()) & aliases)
+
+
+def _objections(move: Move, environment: Environment, rule: Rule, policy: Policy) -> list[str]:
+    where = environment.name.upper()
+    reasons = _not_listed(move.actor, rule.allow, policy, f"{where} is not open to all")
+    if rule.reason_required and not move.reason.strip():
+        reasons.append(f'{where} asks for a reason: type it into the comment, or set "X-Hydraulic-Reason"')
+    if rule.not_the_trainer and move.actor and move.actor == move.trainer:
+        reasons.append(f"{where} asks for a second person: {move.actor!r} trained version {move.version}")
+    if rule.not_the_trainer and not move.actor:
+        reasons.append(f"{where} asks for a second person, and nobody is logged in")
+    reasons += [f"{where} is closed for changes {window}" for window in rule.closed if window.holds(move.now)]
+    return reasons
+
+
+def _not_listed(actor: str, allow: Sequence[str], policy: Policy, what: str) -> list[str]:
+    if ANYBODY in allow:
+        return []
+    mine = {actor, *(f"role:{role}" for role in policy.roles.get(actor, ()))} if actor else set()
+    if mine & set(allow):
+        return []
+    who = f"{actor!r} is" if actor else "nobody is logged in, and the caller is"
+    return [f"{what}: {who} not one of {', '.join(allow) or 'nobody'}"]
