@@ -27,7 +27,6 @@ from mlflow_hydraulic.deployment import check_name
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.policy import Policy, Rule, Window
 
-TABLES = ("bindings", "environments", "policy", "roles")
 ENVIRONMENT_KEYS = ("target", "namespace", "champion", "challenger", "models", "promotes_from")
 RULE_KEYS = ("allow", "reason_required", "not_the_trainer", "closed")
 

@@ -126,7 +126,7 @@ def _attempt(world: World, registry: Registry, running: Sequence[Running], actio
     try:
         apply_action(world, registry, running, action)
     except HydraulicError as error:
-        log.error("%s %s: %s failed: %s", action.environment, action.model, action.kind, error)
+        log.warning("%s %s: %s failed: %s", action.environment, action.model, action.kind, error)
         attempt = attempts.failed(before, key=key, wanted=wanted, error=error, now=world.clock())
         with world.database.begin() as connection:
             attempts.remember(connection, attempt)

@@ -20,6 +20,7 @@ else:
     import tomli as tomllib
 
 PREFIX = "HYDRAULIC_"
+TABLES = ("bindings", "environments", "policy", "roles")  # read by `configuration`
 
 
 def _setting(default: Any, doc: str, unit: str = "") -> Any:  # Any: dataclasses.field is typed by its default
@@ -61,6 +62,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given: dict[str, Any] = {}
     for source, values in (_from_file(environ), _from_environ(environ, known)):
         for key, value in values.items():
+            if key in TABLES:
+                continue
             if key not in known:
                 raise BadInput(f"{source}: {key!r} is no setting; known are {', '.join(known)}")
             given[key] = _typed(source, key, value)
@@ -78,6 +81,12 @@ def _from_file(environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: not a readable TOML file: {error}") from error
+
+
+def read_tables(environ: Mapping[str, str] | None = None) -> dict[str, Any]:  # Any: parsed TOML
+    """The file's tables, which rooms of their own read: environments, bindings, policy, roles."""
+    values = _from_file(os.environ if environ is None else environ)[1]
+    return {key: value for key, value in values.items() if key in TABLES}
 
 
 def _from_environ(environ: Mapping[str, str], known: Mapping[str, object]) -> tuple[str, dict[str, Any]]:

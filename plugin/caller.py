@@ -1,0 +1,62 @@
+"""Who asks, and why: from the request in MLflow's server, or from this process when the store is used directly."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+REASON_HEADER = "X-Hydraulic-Reason"
+ANONYMOUS = "anonymous"
+LONGEST_REASON = 2000
+_reason: ContextVar[str] = ContextVar("hydraulic_reason", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """user: who logged in, "" where nobody did. reason: what they typed, percent-decoded, cut to 2000 characters."""
+
+    user: str
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """The ledger's actor."""
+        return self.user or ANONYMOUS
+
+
+@contextmanager
+def why(reason: str) -> Iterator[None]:
+    """Give the changes made within it a reason, over REST and on a store of this process alike.
+
+    with why("beats version 3 on last week's cycles"):
+        client.transition_model_version_stage("hydraulic-cooler", "4", "Production")
+    """
+    token = _reason.set(reason)
+    try:
+        yield
+    finally:
+        _reason.reset(token)
+
+
+def caller() -> Caller:
+    """The caller of the change under way."""
+    flask = sys.modules.get("flask")  # MLflow's client alone has none
+    if flask is not None and flask.has_request_context():
+        user = flask.g.get("mlflow_authenticated_user") or ""
+        return Caller(user=user, reason=unquote(flask.request.headers.get(REASON_HEADER, ""))[:LONGEST_REASON])
+    return Caller(user=getpass.getuser(), reason=_reason.get()[:LONGEST_REASON])
+
+
+class ReasonHeader:
+    """An MLflow request header provider: carries the reason of `why` to the server."""
+
+    def in_context(self) -> bool:
+        return bool(_reason.get())
+
+    def request_headers(self) -> dict[str, str]:
+        return {REASON_HEADER: quote(_reason.get()[:LONGEST_REASON])}

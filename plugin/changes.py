@@ -1,0 +1,230 @@
+"""Every change of intent in a session of the registry store, seen where SQLAlchemy writes it.
+
+Page, REST, Python, versions archived on the side, aliases that vanish with a version: all pass here. Only sessions of a
+watched store are looked at; MLflow's own store in the same process is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL
+from mlflow.store.model_registry.dbmodels.models import (
+    SqlModelVersion,
+    SqlModelVersionTag,
+    SqlRegisteredModel,
+    SqlRegisteredModelAlias,
+)
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import Mapper, Session, object_session
+from sqlalchemy.orm.attributes import get_history
+
+from mlflow_hydraulic.evidence.recorded import alias_subject, stage_subject, tag_subject
+from mlflow_hydraulic.registry import INTENT_TAGS
+
+INFO_KEY = "hydraulic.changes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change of intent. `verb` and `subject` as the ledger writes them; `version` 0 where none is meant."""
+
+    verb: str
+    subject: str
+    workspace: str
+    model: str
+    version: int = 0
+    name: str = ""
+    before: Any = None  # Any: a JSON value
+    after: Any = None
+    stage: str = "None"
+    run_id: str = ""
+
+
+Judge = Callable[[Session, Sequence[Change]], None]
+_judge: ContextVar[Judge | None] = ContextVar("hydraulic_judge", default=None)
+
+
+@contextmanager
+def judged(judge: Judge) -> Iterator[None]:
+    """Within it, `judge` is called with all changes of a session just before it commits; it may raise."""
+    token = _judge.set(judge)
+    try:
+        yield
+    finally:
+        _judge.reset(token)
+
+
+def _note(target: object, change: Change) -> None:
+    session = object_session(target)
+    if session is not None and _judge.get() is not None:
+        session.info.setdefault(INFO_KEY, []).append(change)
+
+
+@event.listens_for(Session, "before_commit")
+def _before_commit(session: Session) -> None:
+    judge = _judge.get()
+    if judge is None:
+        return
+    session.flush()
+    changes = session.info.pop(INFO_KEY, [])
+    if changes:
+        judge(session, changes)
+
+
+@event.listens_for(Session, "after_rollback")
+def _after_rollback(session: Session) -> None:
+    session.info.pop(INFO_KEY, None)
+
+
+@event.listens_for(SqlModelVersion, "after_update")
+def _version_updated(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    before, after = _moved(target, "current_stage")
+    if before == after:
+        return
+    deleted = after == STAGE_DELETED_INTERNAL
+    _note(
+        target,
+        Change(
+            verb="delete version" if deleted else "stage",
+            subject=stage_subject(target.name, target.version),
+            workspace=target.workspace,
+            model=target.name,
+            version=target.version,
+            before=before,
+            after=None if deleted else after,
+            stage=before,
+            run_id=_first(get_history(target, "run_id").deleted) or target.run_id or "",
+        ),
+    )
+
+
+@event.listens_for(SqlRegisteredModel, "after_delete")
+def _model_deleted(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note(
+        target,
+        Change(
+            verb="delete model",
+            subject=f"models:/{target.name}",
+            workspace=target.workspace,
+            model=target.name,
+            before=target.name,
+        ),
+    )
+
+
+@event.listens_for(SqlModelVersion, "after_delete")
+def _version_deleted(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    if target.current_stage == STAGE_DELETED_INTERNAL:
+        return
+    _note(
+        target,
+        Change(
+            verb="delete version",
+            subject=stage_subject(target.name, target.version),
+            workspace=target.workspace,
+            model=target.name,
+            version=target.version,
+            before=target.current_stage,
+            stage=target.current_stage,
+            run_id=target.run_id or "",
+        ),
+    )
+
+
+@event.listens_for(SqlRegisteredModel, "after_update")
+def _model_updated(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    before, after = _moved(target, "name")
+    if before != after:
+        _note(
+            target,
+            Change(
+                verb="rename model",
+                subject=f"models:/{before}",
+                workspace=target.workspace,
+                model=before,
+                before=before,
+                after=after,
+            ),
+        )
+
+
+@event.listens_for(SqlRegisteredModelAlias, "after_insert")
+def _alias_made(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_alias(target, None, target.version)
+
+
+@event.listens_for(SqlRegisteredModelAlias, "after_update")
+def _alias_moved(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_alias(target, *_moved(target, "version"))
+
+
+@event.listens_for(SqlRegisteredModelAlias, "after_delete")
+def _alias_deleted(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_alias(target, target.version, None)
+
+
+def _note_alias(target: Any, before: int | None, after: int | None) -> None:
+    if before == after:
+        return
+    _note(
+        target,
+        Change(
+            verb="alias",
+            subject=alias_subject(target.name, target.alias),
+            workspace=target.workspace,
+            model=target.name,
+            version=after or before or 0,
+            name=target.alias,
+            before=before,
+            after=after,
+        ),
+    )
+
+
+@event.listens_for(SqlModelVersionTag, "after_insert")
+def _tag_made(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_tag(target, None, target.value)
+
+
+@event.listens_for(SqlModelVersionTag, "after_update")
+def _tag_moved(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_tag(target, *_moved(target, "value"))
+
+
+@event.listens_for(SqlModelVersionTag, "after_delete")
+def _tag_deleted(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_tag(target, target.value, None)
+
+
+def _note_tag(target: Any, before: str | None, after: str | None) -> None:
+    if before == after or target.key not in INTENT_TAGS:
+        return
+    _note(
+        target,
+        Change(
+            verb="tag",
+            subject=tag_subject(target.name, target.version, target.key),
+            workspace=target.workspace,
+            model=target.name,
+            version=target.version,
+            name=target.key,
+            before=before,
+            after=after,
+        ),
+    )
+
+
+def _moved(target: object, attribute: str) -> tuple[Any, Any]:
+    """(before, after) of one attribute in this flush; equal where it did not change."""
+    history = get_history(target, attribute)
+    now = getattr(target, attribute)
+    return (history.deleted[0] if history.deleted else now), now
+
+
+def _first(values: Sequence[Any] | None) -> Any:
+    return values[0] if values else None
