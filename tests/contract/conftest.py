@@ -1,0 +1,45 @@
+"""The databases that the evidence suite runs on: a fresh one for each test, SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sqlalchemy import Engine
+
+from mlflow_hydraulic.evidence import database
+from tests import services
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    with services.postgres() as uri:
+        yield uri
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URI of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'evidence.db'}"
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"t{uuid.uuid4().hex}"
+    engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"create database {name}"))
+    engine.dispose()
+    return server.rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture
+def evidence(database_uri: str) -> Iterator[Engine]:
+    """An evidence database at the newest schema, beside a table that stands for MLflow's."""
+    engine = database.open_database(database_uri)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("create table registered_models (name varchar(9) primary key)"))
+    database.upgrade(engine)
+    yield engine
+    engine.dispose()

@@ -1,0 +1,99 @@
+"""Real servers for tests, from Debian's packages: started on free ports, ended by id, skipped loudly where absent."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of our own; yields a URI whose last part, the database, is "postgres"."""
+    initdb = _postgres_program("initdb")
+    folder = Path(tempfile.mkdtemp(prefix="hydraulic-pg-"))
+    user = _not_root()
+    if user:
+        shutil.chown(folder, user, user)
+    port = free_port()
+    data = folder / "data"
+    _run(user, [initdb, "-D", str(data), "-U", "tests", "-A", "trust", "--no-sync"])
+    log = (folder / "log").open("wb")
+    options = [
+        "-D",
+        str(data),
+        "-p",
+        str(port),
+        "-k",
+        str(folder),
+        "-c",
+        "fsync=off",
+        "-c",
+        "listen_addresses=127.0.0.1",
+    ]
+    server = subprocess.Popen(_as(user, [_postgres_program("postgres"), *options]), stdout=log, stderr=log)
+    try:
+        _wait_for_port(port, server, folder / "log")
+        yield f"postgresql+psycopg2://tests@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run(
+            _as(user, [_postgres_program("pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]), check=False
+        )
+        server.wait(timeout=30)
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _postgres_program(name: str) -> str:
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")) or [Path(p) for p in [shutil.which(name)] if p]
+    if not found:
+        pytest.skip(f"PostgreSQL's {name} is not installed: apt-get install postgresql")
+    return str(found[-1])
+
+
+def _not_root() -> str:
+    """PostgreSQL refuses to run as root: the user to run it as, or "" to run it as we are."""
+    if os.geteuid() != 0:
+        return ""
+    try:
+        pwd.getpwnam("postgres")
+    except KeyError:
+        pytest.skip("PostgreSQL does not run as root and there is no user postgres")
+    return "postgres"
+
+
+def _as(user: str, command: list[str]) -> list[str]:
+    return ["runuser", "-u", user, "--", *command] if user else command
+
+
+def _run(user: str, command: list[str]) -> None:
+    done = subprocess.run(_as(user, command), capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+def _wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"the server on port {port} did not start:\n{log.read_text(errors='replace')}")

@@ -1,0 +1,122 @@
+"""The plan: what is done, what waits, and what is held because the registry did not say so."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlflow_hydraulic.bindings import preset
+from mlflow_hydraulic.deployment import NAME_RULE
+from mlflow_hydraulic.plan import Running, deployment_name, make_plan
+from mlflow_hydraulic.registry import RegisteredModel, Registry, Version
+from tests.unit.worlds import running
+
+STAGES = preset("stages")
+ALIASES = preset("aliases")
+
+
+def registry(*versions: tuple[int, str], aliases: dict[str, int] | None = None, **weights: str) -> Registry:
+    made = tuple(
+        Version(
+            model="m", number=n, stage=stage, tags={"hydraulic.weight": weights[f"v{n}"]} if f"v{n}" in weights else {}
+        )
+        for n, stage in versions
+    )
+    return Registry((RegisteredModel(name="m", versions=made, aliases=aliases or {}),))
+
+
+def lines(said: Registry, *seen: Running, environments: tuple[object, ...] = STAGES) -> list[str]:
+    plan = make_plan(said, environments, seen)  # type: ignore[arg-type]  # object: shorter calls below
+    return [f"{action.kind} {action.environment} {action.wanted or action.before}".strip() for action in plan.actions]
+
+
+def test_a_stage_makes_a_deployment_and_then_there_is_nothing_to_do() -> None:
+    assert lines(registry((1, "Staging"))) == ["create dev v1"]
+    assert lines(registry((1, "Staging")), running("dev", (1, 100))) == []
+
+
+def test_another_version_updates_in_place() -> None:
+    assert lines(registry((1, "Archived"), (2, "Production")), running("prod", (1, 100))) == ["update prod v2"]
+
+
+def test_a_split_and_a_challenger_are_updates_too() -> None:
+    split = registry((1, "Production"), (2, "Production"), v1="20", v2="80")
+    assert lines(split, running("prod", (1, 100))) == ["update prod v1 20%/v2 80%"]
+    shadowed = registry((1, "Production"), (2, "None"), aliases={"challenger": 2})
+    assert lines(shadowed, running("prod", (1, 100))) == ["update prod v1 + challenger v2"]
+
+
+@pytest.mark.parametrize("stage", ["Archived", "None"])
+def test_an_archived_version_ends(stage: str) -> None:
+    assert lines(registry((1, stage)), running("prod", (1, 100))) == ["delete prod v1"]
+
+
+def test_promotion_serves_in_prod_before_it_ends_in_dev() -> None:
+    promoted = registry((1, "Production"))
+    assert lines(promoted, running("dev", (1, 100))) == ["wait dev v1", "create prod v1"]
+    launching = running("prod", (1, 100), state="launching")
+    assert lines(promoted, running("dev", (1, 100)), launching) == ["wait dev v1"]
+    assert lines(promoted, running("dev", (1, 100)), running("prod", (1, 100))) == ["delete dev v1"]
+
+
+def test_a_promotion_that_prod_cannot_take_keeps_dev() -> None:
+    torn = registry((1, "Production"), (2, "Production"))
+    assert lines(torn, running("dev", (1, 100)), running("prod", (2, 100))) == ["wait dev v1", "hold prod v2"]
+
+
+def test_a_deleted_version_and_a_lost_model_go_on_serving() -> None:
+    assert lines(registry((2, "None")), running("prod", (1, 100))) == ["hold prod v1"]
+    assert lines(Registry(()), running("prod", (1, 100))) == ["hold prod v1"]
+
+
+def test_a_lost_alias_holds_and_an_archived_version_ends() -> None:
+    assert lines(registry((1, "None")), running("prod", (1, 100)), environments=ALIASES) == ["hold prod v1"]
+    assert lines(registry((1, "Archived")), running("prod", (1, 100)), environments=ALIASES) == ["delete prod v1"]
+
+
+def test_what_a_person_deployed_by_hand_is_never_touched() -> None:
+    by_hand = running("prod", (1, 100))
+    by_hand.deployment.labels.clear()
+    assert lines(registry((1, "Archived")), by_hand) == []
+
+
+def test_deletions_come_last() -> None:
+    said = Registry(
+        (
+            RegisteredModel(name="a", versions=(Version(model="a", number=1, stage="Archived"),)),
+            RegisteredModel(name="b", versions=(Version(model="b", number=1, stage="Production"),)),
+        )
+    )
+    assert lines(said, running("prod", (1, 100), model="a")) == ["create prod v1", "delete prod v1"]
+
+
+def test_a_failed_deployment_is_tried_again() -> None:
+    assert lines(registry((1, "Staging")), running("dev", (1, 100), state="failed")) == ["update dev v1"]
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_every_model_name_gives_a_deployment_name_that_targets_take(name: str) -> None:
+    assert NAME_RULE.fullmatch(deployment_name(name))
+
+
+def test_names_that_look_alike_stay_apart() -> None:
+    names = ["cooler", "Cooler", "co oler", "co-oler", "cöoler", "c" * 41, "c" * 42]
+    assert len({deployment_name(name) for name in names}) == len(names)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["None", "Staging", "Production", "Archived"])), max_size=4),
+    st.lists(st.tuples(st.sampled_from(["dev", "prod"]), st.integers(1, 4)), max_size=2, unique_by=lambda x: x[0]),
+)
+def test_a_plan_never_ends_what_the_registry_did_not_end(
+    versions: list[tuple[int, str]], seen: list[tuple[str, int]]
+) -> None:
+    stages = dict(versions)
+    said = registry(*sorted(stages.items()))
+    plan = make_plan(said, STAGES, [running(env, (number, 100)) for env, number in seen])
+    serving = dict(seen)
+    for action in plan.changes:
+        if action.kind == "delete":
+            here = {"dev": "Staging", "prod": "Production"}[action.environment]
+            assert stages.get(serving[action.environment], "deleted") not in (here, "deleted")
