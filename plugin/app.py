@@ -1,0 +1,84 @@
+"""`mlflow server --app-name hydraulic`: MLflow's own server with our registry store, and the page's comment kept.
+
+With basic-auth where that is configured, without it where it is not. Called by MLflow once in every worker.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow_hydraulic.errors import BadInput
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+SCHEMES = ("sqlite", "postgresql", "mysql")
+AUTH_VARIABLES = ("MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
+PAGE_SCRIPT = Path(__file__).with_name("page.js")
+
+
+def create_app() -> Any:  # Any: a Flask or a FastAPI application, as MLflow's server of the day wants it
+    """The application that MLflow's server runs."""
+    from mlflow.server import app
+
+    watch_registry()
+    app.after_request(keep_comment)
+    if wants_auth(os.environ):
+        from mlflow.server import auth
+
+        return auth.create_app(app)
+    return _without_auth(app)
+
+
+def wants_auth(environ: os._Environ[str] | dict[str, str]) -> bool:
+    """Whether basic-auth is configured: HYDRAULIC_AUTH says so ("on", "off"), or any of MLflow's own variables is set."""
+    said = environ.get("HYDRAULIC_AUTH", "").lower()
+    if said not in ("", "on", "off"):
+        raise BadInput(f'HYDRAULIC_AUTH={said!r}: write "on" or "off", or leave it unset')
+    return said == "on" or (said == "" and any(environ.get(name) for name in AUTH_VARIABLES))
+
+
+def watch_registry() -> None:
+    """Make the server's registry store the watched one, whatever plain URI it was started with."""
+    from mlflow.server import handlers
+
+    for scheme in SCHEMES:
+        handlers._model_registry_store_registry.register(scheme, _open_store)
+
+
+def _open_store(store_uri: str) -> Any:  # Any: MLflow's store types are not typed
+    from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
+
+    from mlflow_hydraulic.plugin.watched_store import make_store
+
+    return make_store(store_uri, os.environ.get(READ_REPLICA_BACKEND_STORE_URI_ENV_VAR))
+
+
+def _without_auth(app: Flask) -> Any:
+    from mlflow.environment_variables import _MLFLOW_SGI_NAME
+
+    if _MLFLOW_SGI_NAME.get() != "uvicorn":
+        return app
+    from mlflow.server.fastapi_app import create_fastapi_app
+
+    return create_fastapi_app(app)
+
+
+def keep_comment(response: Response) -> Response:
+    """Put our script into MLflow's one page: it sends the stage dialog's comment along, which MLflow drops."""
+    from flask import request
+
+    prefix = os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
+    if request.path not in (f"{prefix}/", prefix or "/") or response.mimetype != "text/html" or response.status_code != 200:
+        return response
+    response.direct_passthrough = False
+    page = response.get_data(as_text=True)
+    script = f"<script>{PAGE_SCRIPT.read_text(encoding='utf-8')}</script>"
+    response.set_data(page.replace("<head>", f"<head>{script}", 1))
+    response.headers.pop("ETag", None)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
