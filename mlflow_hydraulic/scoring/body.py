@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mlflow_hydraulic.scoring.rows import kind_of
 from mlflow_hydraulic.scoring.values import Call, RequestProblem
 
 JSON_TYPES = ("application/json",)
@@ -53,7 +54,7 @@ def read_object(body: bytes | str, what: str = "the body") -> dict[str, Any]:  #
     """As `read_json`, for a JSON object."""
     value = read_json(body, what)
     if not isinstance(value, dict):
-        raise RequestProblem(400, f"{what} must be a JSON object, not {json_kind(value)}")
+        raise RequestProblem(400, f"{what} must be a JSON object, not {kind_of(value)}")
     return value
 
 
@@ -72,11 +73,3 @@ def read_id(value: object, where: str) -> str | None:
     if not isinstance(value, str) or not ID_RULE.fullmatch(value):
         raise RequestProblem(400, f"{where}: a prediction id is a string of 1 to 128 printable ASCII characters")
     return value
-
-
-def json_kind(value: object) -> str:
-    """What JSON calls the type of `value`, with its article, for messages."""
-    if value is None:
-        return "null"
-    names: dict[type, str] = {bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "a number")
