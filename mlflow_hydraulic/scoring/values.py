@@ -66,7 +66,7 @@ class ModelCard:
 class RequestProblem(BadInput):
     """Why a request is not answered; a dialect gives it its own shape.
 
-    `status` is an HTTP status of the 4xx kind, or 500 and 503 when the scorer is at fault; `row` counts from 0, as arrays do.
+    `status` is an HTTP status of the 4xx kind, or 500 and 503 when the scorer is at fault; `row` counts from 0.
     """
 
     status: int
