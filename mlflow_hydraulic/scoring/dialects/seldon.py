@@ -1,7 +1,7 @@
-"""Seldon's v1 protocol as its Python microservice speaks it, for clients and gateways of Seldon Core. Used by the scorer.
+"""Seldon's v1 protocol as its Python microservice speaks it, for Seldon Core's clients. Used by the scorer.
 
-Read in seldon-core 1.17.1 (`wrapper.py`, `seldon_methods.py`, `utils.py`). Differences, on purpose: wrong input is a 4xx
-and not a 500, every answer has a `meta.puid`, and names given in another order than the model's are matched by name.
+Read in seldon-core 1.17.1 (`wrapper.py`, `seldon_methods.py`, `utils.py`). Differences, on purpose: wrong input is a
+4xx and not a 500, every answer has a `meta.puid`, and names in another order than the model's are matched.
 """
 
 from __future__ import annotations
@@ -13,16 +13,26 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mlflow_hydraulic.scoring.body import read_quickly
 from mlflow_hydraulic.scoring.dialects import seldon_openapi
-from mlflow_hydraulic.scoring.dialects.seldon_messages import read_feedback, read_message, read_names, read_puid
-from mlflow_hydraulic.scoring.rows import cells_from_records, cells_from_rows
+from mlflow_hydraulic.scoring.dialects.seldon_messages import (
+    JSON,
+    QUICK,
+    read_feedback,
+    read_predict,
+    read_puid,
+    tensor_rows,
+)
+from mlflow_hydraulic.scoring.dialects.seldon_paths import (
+    FEEDBACK_PATHS,
+    METADATA_PATHS,
+    PLAIN_PATHS,
+    PREDICT_PATHS,
+    STATUS_PATHS,
+)
+from mlflow_hydraulic.scoring.rows import RowReader, kind_of
 from mlflow_hydraulic.scoring.values import Answer, Call, Cells, ModelCard, RequestProblem, Scored, ScoreRequest
 
-PREDICT_PATHS = ("/api/v1.0/predictions", "/predict")
-FEEDBACK_PATHS = ("/api/v1.0/feedback", "/send-feedback")
-STATUS_PATHS = ("/health/status", "/api/v1.0/health/status")
-METADATA_PATHS = ("/metadata", "/api/v1.0/metadata")
-PLAIN_PATHS = {"/health/ping": b"pong", "/live": b"live", "/ready": b"ready"}
 REASONS = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
@@ -42,6 +52,7 @@ class SeldonDialect:
 
     def __init__(self, card: ModelCard) -> None:
         self._card = card
+        self._reader = RowReader(card.schema)
         self._tags = {"model_name": card.name, "model_version": card.version, "model_digest": card.digest}
         self._request_path = {card.name: f"{card.name}:{card.version}"}
         meta = {"tags": self._tags, "requestPath": self._request_path}
@@ -70,14 +81,7 @@ class SeldonDialect:
 
     def parse(self, call: Call) -> ScoreRequest:
         """Rows of one SeldonMessage: `data.ndarray`, `data.tensor` or `jsonData`."""
-        message = read_message(call)
-        cells, kind = self._cells(message)
-        meta = message.get("meta") or {}
-        return ScoreRequest(
-            cells=cells,
-            render=partial(self._render, kind, meta),
-            prediction_id=read_puid(meta, call.headers),
-        )
+        return self._parse_quickly(call) or self._parse_carefully(call)
 
     def error(self, problem: RequestProblem) -> Answer:
         status = {
@@ -91,22 +95,51 @@ class SeldonDialect:
     def openapi(self) -> Mapping[str, Any]:  # Any: the value is JSON
         return seldon_openapi.paths(self._card)
 
+    def _parse_quickly(self, call: Call) -> ScoreRequest | None:
+        """Rows of plain numbers in `data.ndarray`, without a look at each cell; None where that is not so."""
+        message = read_quickly(call.body, QUICK) if call.content_type == JSON else None
+        if message is None:
+            return None
+        cells = self._reader.double_rows(message.data.ndarray, message.data.names or None)
+        if cells is None:
+            return None
+        puid = read_puid({"puid": message.meta.puid}, call.headers)
+        return ScoreRequest(cells=cells, render=partial(self._render, "ndarray", {}), prediction_id=puid)
+
+    def _parse_carefully(self, call: Call) -> ScoreRequest:
+        message = read_predict(call)
+        meta = message.get("meta") or {}
+        cells, kind = self._cells(message)
+        return ScoreRequest(
+            cells=cells, render=partial(self._render, kind, meta), prediction_id=read_puid(meta, call.headers)
+        )
+
     def _cells(self, message: Mapping[str, Any]) -> tuple[Cells, str]:
-        """Rows for the model, and whether the answer is an "ndarray" or a "tensor" (as the microservice: jsonData too)."""
-        schema = self._card.schema
+        """Rows for the model, and the kind of the answer: the request's own, and a tensor for jsonData."""
         if "jsonData" in message:
-            return _cells_of_json(message["jsonData"], self._card), "tensor"
+            return self._cells_of_json(message["jsonData"]), "tensor"
         data = message["data"]
-        names = read_names(data)
+        names = data.get("names") or None
         if "ndarray" in data:
-            return cells_from_rows(schema, data["ndarray"], names), "ndarray"
-        return cells_from_rows(schema, _tensor_rows(data["tensor"]), names), "tensor"
+            return self._reader.rows(data["ndarray"], names, what="data.ndarray"), "ndarray"
+        return self._reader.rows(tensor_rows(data["tensor"]), names, what="data.tensor"), "tensor"
+
+    def _cells_of_json(self, value: object) -> Cells:
+        """`jsonData`: one record, a list of records, or a list of rows."""
+        if isinstance(value, dict):
+            return self._reader.records([value], what="jsonData")
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return self._reader.records(value, what="jsonData")
+        if isinstance(value, list):
+            return self._reader.rows(value, what="jsonData")
+        raise RequestProblem(400, f"jsonData must be a record or a list of records or rows, not {kind_of(value)}")
 
     def _render(self, kind: str, meta: Mapping[str, Any], scored: Scored) -> Answer:
         """Probabilities of a classifier (as Seldon's scikit-learn server), else one column with the model's value."""
         schema, scores = self._card.schema, scored.scores
         if scores.probabilities is None:
-            table, names = scores.labels.reshape(-1, 1), (schema.target,)
+            table = scores.labels.reshape(-1, 1)
+            names: tuple[str, ...] = (schema.target,)
         else:
             table, names = scores.probabilities, schema.output_names
         data: dict[str, Any] = {"names": names}
@@ -116,8 +149,8 @@ class SeldonDialect:
             data["ndarray"] = table.tolist()
         answer_meta = {
             "puid": scored.prediction_id,
-            "tags": {**meta.get("tags", {}), **self._tags},
-            "requestPath": {**meta.get("requestPath", {}), **self._request_path},
+            "tags": {**(meta.get("tags") or {}), **self._tags},
+            "requestPath": {**(meta.get("requestPath") or {}), **self._request_path},
         }
         return Answer(
             body=_encode({"data": data, "meta": answer_meta}),
@@ -147,27 +180,6 @@ class SeldonDialect:
             ],
             "custom": {"digest": card.digest, "origin": card.origin, "target": schema.target},
         }
-
-
-def _cells_of_json(value: Any, card: ModelCard) -> Cells:  # Any: the value is JSON
-    """`jsonData`: one record, a list of records, or a list of rows."""
-    if isinstance(value, dict):
-        return cells_from_records(card.schema, [value])
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return cells_from_records(card.schema, value)
-    if isinstance(value, list):
-        return cells_from_rows(card.schema, value, None)
-    raise RequestProblem(400, f"jsonData is {_kind(value)}: it must be a record, a list of records or a list of rows")
-
-
-def _tensor_rows(tensor: Mapping[str, Any]) -> list[list[Any]]:
-    """Row lists of a tensor whose shape `read_message` has checked."""
-    values, width = tensor["values"], tensor["shape"][1]
-    return [values[start : start + width] for start in range(0, len(values), width)]
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__
 
 
 def _json(value: object) -> Answer:
