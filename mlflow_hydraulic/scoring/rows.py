@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
@@ -21,6 +22,7 @@ EXACT_INTEGER = 2**53  # beyond it a float64 no longer holds every integer
 FLOAT32_MAX = 3.4028234663852886e38
 BOUNDS = {"integer": 2**31 - 1, "long": EXACT_INTEGER}
 PLANS_KEPT = 64
+NAMES_KEPT = 1024  # in one plan: the callers' names must not fill the memory
 SHOWN = 10
 
 
@@ -161,7 +163,7 @@ class RowReader:
                 if not isinstance(name, str):
                     raise RequestProblem(400, f"column name {index} must be a string, not {kind_of(name)}")
             found = Plan(self.schema, names, superset=superset)
-            if len(self._plans) < PLANS_KEPT:
+            if len(self._plans) < PLANS_KEPT and len(key[1]) <= NAMES_KEPT:
                 self._plans[key] = found
         return found
 
@@ -230,8 +232,8 @@ def shown(value: object) -> str:
     """`value` as JSON, cut to a length that a message can bear."""
     try:
         written = json.dumps(value, default=str)
-    except ValueError:  # an integer too long to print
-        written = "a very large integer"
+    except (ValueError, RecursionError):  # an integer too long to print, or lists within lists without end
+        written = "a value too large to show"
     return written if len(written) <= 40 else written[:37] + "..."
 
 
@@ -240,7 +242,7 @@ def _refuse(field: Field, row: int, value: object, rule: str) -> NoReturn:
 
 
 def _refuse_twice(names: Sequence[str]) -> NoReturn:
-    twice = sorted({name for name in names if list(names).count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     raise RequestProblem(400, f"{_columns(twice)} given twice; give each column once")
 
 
