@@ -52,7 +52,7 @@ class ScorerApp:
         dialects: Sequence[Dialect],
         settings: Settings,
         *,
-        document: Callable[[], bytes] | None = None,
+        document: bytes | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self.metrics = Metrics(card)
@@ -68,7 +68,8 @@ class ScorerApp:
         }
         self._plain["GET", "/metrics"] = (dialects[0], self._metrics_page)
         if document is not None:
-            self._plain["GET", "/openapi.json"] = (dialects[0], lambda _: Answer(body=document()))
+            described = Answer(body=document)
+            self._plain["GET", "/openapi.json"] = (dialects[0], lambda _: described)
         self._methods: dict[str, list[str]] = {path: ["POST"] for path in self._score}
         for method, path in self._plain:
             self._methods.setdefault(path, []).extend([method, "HEAD"] if method == "GET" else [method])
