@@ -42,11 +42,13 @@ $(BIN)/python:
 
 # Editable, so that a checkout without symbolic links finds plugin/ and deploy_targets/ as well.
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@echo "installing into $(VENV): a minute or two the first time"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@echo "installing into $(VENV): a minute or two the first time"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[test]"
 	@touch $@ $(VENV)/.installed
 
 # --- the main job -----------------------------------------------------------------------------------------------------

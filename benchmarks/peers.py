@@ -28,7 +28,7 @@ def peer_python(name: str, requirements: list[str]) -> Path:
     say(f"installing the peer {name} into {folder} ({', '.join(requirements)})")
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    quiet = ["--quiet", "--disable-pip-version-check"]
+    quiet = ["-qq", "--disable-pip-version-check"]
     subprocess.run([str(python), "-m", "pip", "install", *quiet, *requirements], check=True, stdout=sys.stderr)
     stamp.write_text(wanted, encoding="utf-8")
     return python
