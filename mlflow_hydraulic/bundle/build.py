@@ -15,7 +15,7 @@ import numpy as np
 
 from mlflow_hydraulic.bundle import manifest as files
 from mlflow_hydraulic.bundle.baseline import make_baseline
-from mlflow_hydraulic.bundle.certificate import Certificate, Progress, certify
+from mlflow_hydraulic.bundle.certificate import Certificate, Progress, certify, no_progress
 from mlflow_hydraulic.bundle.convert import Graph, convert
 from mlflow_hydraulic.bundle.read import Bundle, Precision, read_bundle
 from mlflow_hydraulic.bundle.rows import Rows
@@ -30,7 +30,7 @@ def build_bundle(
     folder: Path,
     *,
     seed: int = 0,
-    progress: Progress = lambda name: None,  # noqa: ARG005 - the name is for those who show it
+    progress: Progress = no_progress,
 ) -> Bundle:
     """Writes the bundle of `model` as `folder`, which must not exist or be empty, and reads it back.
 

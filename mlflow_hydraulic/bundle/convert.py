@@ -5,7 +5,8 @@
 - a binary LinearDiscriminantAnalysis comes out with a softmax where scikit-learn has a sigmoid (0.15 off on the rig's
   stable flag): it is converted as the logistic regression that it equals when it predicts;
 - trees compare `float32(x)` with a double threshold in scikit-learn, x itself in a double graph: a cast goes before;
-- ONNX's tree classifier answers float32 though it adds up in double, and skl2onnx declares double: a cast goes behind.
+- ONNX's tree classifier answers float32 though it adds up in double, and skl2onnx declares double: a cast goes behind;
+  trees and forests, as the last step, get the double graph of `bundle.forest` instead.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlflow_hydraulic.bundle.forest import ML_OPSET, forest_nodes, trees_of
 from mlflow_hydraulic.bundle.read import Precision
 from mlflow_hydraulic.errors import Failed
 from mlflow_hydraulic.schema import Schema
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     import onnxruntime
     from sklearn.base import BaseEstimator
 
-OPSETS = {"": 18, "ai.onnx.ml": 3}  # understood by every onnxruntime that setup.cfg allows
+OPSETS = {"": 18, "ai.onnx.ml": 3}  # these and the next are understood by every onnxruntime that setup.cfg allows
+IR_VERSION = 10
 TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 SINGLE = (*TREES, "SVMClassifier", "LinearClassifier")  # operators of ONNX whose answers are float32 by definition
 
@@ -49,9 +52,25 @@ def convert(estimator: BaseEstimator, schema: Schema, precision: Precision) -> G
         raise Failed(f"{type(estimator).__name__} has no class probabilities: only such classifiers are converted")
     if not _same_kind(schema.labels):
         raise Failed(f"labels {list(schema.labels)!r}: ONNX takes all integers or all strings")
-    model = _declare_single(_to_onnx(_stand_in(estimator), len(schema.inputs), precision))
+    model = _to_onnx(_stand_in(estimator), len(schema.inputs), precision)
+    if precision == "double":
+        _put_trees_right(model, estimator)
     content = _normalise(model).SerializeToString(deterministic=True)
     open_session(content)
+    return graph_from(content)
+
+
+def graph_from(content: bytes) -> Graph:
+    """A graph from its bytes; `Failed` when they are no ONNX model of the bundle's shape."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_from_string(content)
+    except DecodeError as error:
+        raise Failed(f"not an ONNX model: {error}") from error
+    kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    precision: Precision = "double" if kinds.get("X") == onnx.TensorProto.DOUBLE else "float"
     single = precision == "float" or any(node.op_type in SINGLE for node in model.graph.node)
     return Graph(content=content, precision=precision, single=single)
 
@@ -115,37 +134,54 @@ def _stand_in(estimator: BaseEstimator) -> BaseEstimator:
     return logistic
 
 
-def _declare_single(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Casts around each tree ensemble of a double graph, as the module's docstring says."""
-    from onnx import TensorProto, helper
+def _put_trees_right(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
+    """A double forest in place of skl2onnx's where the last step is one; else casts around each tree ensemble."""
+    from onnx import TensorProto
 
-    kinds = {x.name: x.type.tensor_type.elem_type for x in model.graph.input}
-    if kinds["X"] != TensorProto.DOUBLE:
-        return model
-    nodes = []
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    trees = trees_of(last)
+    ensembles = sum(node.op_type in TREES for node in model.graph.node)
+    nodes: list[onnx.NodeProto] = []
     for number, node in enumerate(model.graph.node):
         if node.op_type not in TREES:
             nodes.append(node)
-            continue
-        rounded, widened, scores = (f"tree_{number}_{part}" for part in ("rounded", "widened", "scores"))
-        nodes.append(helper.make_node("Cast", [node.input[0]], [rounded], to=TensorProto.FLOAT, name=rounded))
-        nodes.append(helper.make_node("Cast", [rounded], [widened], to=TensorProto.DOUBLE, name=widened))
-        node.input[0] = widened
-        answer = node.output[-1]
-        node.output[len(node.output) - 1] = scores
-        nodes.append(node)
-        nodes.append(helper.make_node("Cast", [scores], [answer], to=TensorProto.DOUBLE, name=scores))
+        elif trees is not None and ensembles == 1:
+            nodes += forest_nodes(trees, last.classes_, node.input[0], *node.output)
+            _declare_opset(model, "ai.onnx.ml", ML_OPSET)
+        else:
+            nodes += _with_casts(node, number)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     for output in model.graph.output:
         if output.name == "probabilities":
             output.type.tensor_type.elem_type = TensorProto.DOUBLE
-    return model
+
+
+def _with_casts(node: onnx.NodeProto, number: int) -> list[onnx.NodeProto]:
+    from onnx import TensorProto, helper
+
+    rounded, widened, scores = (f"tree_{number}_{part}" for part in ("rounded", "widened", "scores"))
+    before = [
+        helper.make_node("Cast", [node.input[0]], [rounded], to=TensorProto.FLOAT),
+        helper.make_node("Cast", [rounded], [widened], to=TensorProto.DOUBLE),
+    ]
+    node.input[0] = widened
+    answer = node.output[-1]
+    node.output[len(node.output) - 1] = scores
+    return [*before, node, helper.make_node("Cast", [scores], [answer], to=TensorProto.DOUBLE)]
+
+
+def _declare_opset(model: onnx.ModelProto, domain: str, version: int) -> None:
+    others = [(opset.domain, opset.version) for opset in model.opset_import if opset.domain != domain]
+    del model.opset_import[:]
+    for name, number in [*others, (domain, version)]:
+        model.opset_import.add(domain=name, version=number)
 
 
 def _normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     """No names, versions or remarks of the converter: the same estimator gives the same bytes."""
     model.producer_name, model.producer_version = "mlflow-hydraulic", ""
+    model.ir_version = IR_VERSION
     model.domain, model.doc_string, model.model_version = "", "", 0
     model.graph.name, model.graph.doc_string = "bundle", ""
     del model.metadata_props[:]
