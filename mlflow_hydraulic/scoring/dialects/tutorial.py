@@ -143,6 +143,8 @@ class TutorialDialect:
         for key in ("fields", "rows"):
             if key not in body:
                 raise RequestProblem(400, f'missing key "{key}"; send "fields" (names) and "rows" (lists of strings)')
+        if not isinstance(body["fields"], list):
+            raise RequestProblem(400, f'"fields" must be a list of names, not {kind_of(body["fields"])}')
         for key in ("noFieldNamesInOutput", "requestPredictionIntervals"):
             if not isinstance(body.get(key), (bool, type(None))):
                 raise RequestProblem(400, f'"{key}" must be true or false, not {kind_of(body[key])}')
