@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.errors import BadInput, Conflict
 
 State = Literal["not found", "preparing", "launching", "healthy", "unhealthy", "failed", "terminating"]
 NAME_RULE = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -68,9 +68,53 @@ class Deployment:
         if total != 100:
             shares = ", ".join(f"{p.name}={p.traffic}" for p in self.predictors)
             raise BadInput(f"traffic of {self.name!r} adds up to {total} ({shares}): it must be 100")
-        names = [p.name for p in (*self.predictors, *([self.shadow] if self.shadow else []))]
+        names = [p.name for p in self.all]
         if len(set(names)) < len(names):
             raise BadInput(f"predictors of {self.name!r} are named {names}: names must differ")
+
+    def predictor(self, name: str) -> Predictor | None:
+        """The predictor or shadow called `name`, if there is one."""
+        return next((p for p in self.all if p.name == name), None)
+
+    @property
+    def all(self) -> tuple[Predictor, ...]:
+        """The predictors in their order, then the shadow."""
+        return (*self.predictors, self.shadow) if self.shadow else self.predictors
+
+
+class Exists(Conflict):
+    """A deployment of this name is there already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a target really runs under one name.
+
+    serving: what answers now; None before anything did.
+    desired: what was last asked for; differs from `serving` while it changes, or when the change failed.
+    state, cause: how it is, and why it is not healthy or why the last change failed; empty when all is well.
+    log: the last log lines that go with `cause`.
+    url: the address under which it answers, prefix included; empty before it has one.
+    generation: the number of the last change asked for; a change may name it, so that none is lost.
+    ready: replicas that answer, by predictor.
+    """
+
+    name: str
+    namespace: str
+    state: State
+    serving: Deployment | None = None
+    desired: Deployment | None = None
+    cause: str = ""
+    log: tuple[str, ...] = ()
+    url: str = ""
+    generation: int = 0
+    ready: dict[str, int] = field(default_factory=dict)
+    pid: int | None = None
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """What answers, or what was asked for where nothing answers yet."""
+        return self.serving or self.desired
 
 
 def check_name(what: str, name: str) -> None:

@@ -1,4 +1,7 @@
-"""The values that pass between dialects, engine and server: no I/O, no JSON, no HTTP library."""
+"""The values that pass between dialects, engine and server: no I/O, no JSON, no HTTP library.
+
+What is made anew for each request is a msgspec.Struct: ten times as quick to make as a frozen dataclass.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +33,17 @@ class Scores:
 
 
 class Engine(Protocol):
-    """A loaded model. `score` may be called from one thread at a time."""
+    """A loaded model. `score` may be called from one thread at a time.
+
+    loop_rows: calls of at most so many rows are quick enough for the event loop itself; 0: never, use a thread.
+    shares_calls: whether rows of several requests may go in one call and still give the same numbers to the bit.
+    """
+
+    @property
+    def loop_rows(self) -> int: ...
+
+    @property
+    def shares_calls(self) -> bool: ...
 
     def score(self, cells: Cells) -> Scores: ...
 
@@ -48,11 +62,11 @@ class ModelCard:
     background: Cells = field(default_factory=lambda: np.empty((0, 0)))  # rows that Shapley values start from
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RequestProblem(BadInput):
     """Why a request is not answered; a dialect gives it its own shape.
 
-    `status` is an HTTP status of the 4xx (or 503) kind; `row` counts from 0, as arrays do.
+    `status` is an HTTP status of the 4xx kind, or 500 and 503 when the scorer is at fault; `row` counts from 0.
     """
 
     status: int
@@ -67,8 +81,7 @@ class RequestProblem(BadInput):
         return f"{', '.join(place)}: {self.problem}" if place else self.problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP answer, ready to send."""
 
     body: bytes
@@ -77,8 +90,7 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class Scored(msgspec.Struct, frozen=True, kw_only=True):
     """A scored request, for a dialect to render."""
 
     scores: Scores
@@ -86,8 +98,7 @@ class Scored:
     shapley: NDArray[np.float64] | None = None  # (n, outputs, inputs + 1); the last is the base value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreRequest:
+class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed request: rows for the model and how its answer is to be written."""
 
     cells: Cells
@@ -96,8 +107,7 @@ class ScoreRequest:
     shapley: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request as a dialect sees it; header names in lower case."""
 
     method: str

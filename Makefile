@@ -1,0 +1,91 @@
+# The two commands that matter:
+#   make quickstart   set up and do the main job: train, register, deploy, ask (DATA=folder for the rig's data)
+#   make test         set up and run every check; .ci/run calls it
+# Needs Python 3.10+ and make; everything else comes from the package index into $(VENV). PYTHON chooses the interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= $(HYDRAULIC_DATA)
+REPORTS ?= .cache/reports
+STAGES = lint types contracts unit contract integration browser
+
+BIN = $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest --junitxml=$(REPORTS)/$@.xml
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart stop test bench $(STAGES) clean
+
+help:
+	@echo "make quickstart  set up, train the cooler's model, register, deploy it and ask it (DATA=folder: the rig's data)"
+	@echo "make stop        stop what quickstart deployed"
+	@echo "make test        set up and run all checks: $(STAGES)"
+	@echo "make bench       measure the ratios that README states"
+	@echo "make clean       stop quickstart's deployment; remove environments, caches and the quickstart folder"
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+define CHECK_PYTHON
+import sys
+if sys.version_info < (3, 10):
+    sys.exit("%s is Python %d.%d: 3.10 or later is needed; name one: make PYTHON=python3.12 ..." % ((sys.executable,) + sys.version_info[:2]))
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("%s has no venv module: install it (Debian, Ubuntu: apt install python3-venv) or name another: make PYTHON=..." % sys.executable)
+endef
+export CHECK_PYTHON
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here: install Python 3.10 or later, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c "$$CHECK_PYTHON"
+	"$(PYTHON)" -m venv "$(VENV)"
+
+# Editable, so that a checkout without symbolic links finds plugin/ and deploy_targets/ as well.
+$(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV): a minute or two the first time"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV): a minute or two the first time"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[test]"
+	@touch $@ $(VENV)/.installed
+
+# --- the main job -----------------------------------------------------------------------------------------------------
+
+quickstart: $(VENV)/.installed
+	@HYDRAULIC_DATA="$(DATA)" $(BIN)/python examples/quickstart.py
+
+stop: $(VENV)/.installed
+	@$(BIN)/python examples/quickstart.py --stop
+
+# --- checks: one after the other, the first that fails ends it -------------------------------------------------------
+
+test: $(VENV)/.installed-test
+	@for stage in $(STAGES); do echo "--- $$stage"; $(MAKE) --no-print-directory $$stage || exit 1; done
+
+lint: $(VENV)/.installed-test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run; else echo "shellcheck is not here: .ci/run is not linted"; fi
+
+types: $(VENV)/.installed-test
+	$(BIN)/python -m mypy
+
+contracts: $(VENV)/.installed-test
+	$(BIN)/lint-imports
+
+unit contract integration: $(VENV)/.installed-test
+	$(PYTEST) tests/$@
+
+browser: $(VENV)/.installed-test
+	@if [ -d tests/browser ]; then $(PYTEST) tests/browser; else echo "there are no pages yet, so no browser tests"; fi
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks
+
+clean:
+	@if [ -x $(BIN)/python ] && [ -d quickstart ]; then $(BIN)/python examples/quickstart.py --stop || true; fi
+	rm -rf .venv .venv-* .cache build dist quickstart .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+	rm -rf *.egg-info

@@ -1,0 +1,48 @@
+"""setup.cfg lists the packages by hand: a folder that it forgets would be missing from the wheel."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HOMES = {
+    "mlflow_hydraulic": "mlflow_hydraulic",
+    "plugin": "mlflow_hydraulic.plugin",
+    "deploy_targets": "mlflow_hydraulic.deploy_targets",
+}
+
+
+def _packages_on_disk() -> set[str]:
+    found = set()
+    for folder, package in HOMES.items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            inner = init.parent.relative_to(ROOT / folder).parts
+            if folder == "mlflow_hydraulic" and inner[:1] in {("plugin",), ("deploy_targets",)}:
+                continue  # the symbolic links
+            found.add(".".join([package, *inner]))
+    return found
+
+
+def test_every_package_is_listed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    assert set(setup["options"]["packages"].split()) == _packages_on_disk()
+
+
+def test_the_data_files_of_packages_are_listed() -> None:
+    """A file beside the code that is no Python file must be package data, or an installed copy lacks it."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = setup["options.package_data"]
+    missing = []
+    for folder, package in HOMES.items():
+        for path in (ROOT / folder).rglob("*"):
+            inner = path.parent.relative_to(ROOT / folder).parts
+            linked = folder == "mlflow_hydraulic" and inner[:1] in {("plugin",), ("deploy_targets",)}
+            if not path.is_file() or path.suffix in {".py", ".pyc"} or linked or "__pycache__" in path.parts:
+                continue
+            globs = listed.get(".".join([package, *inner]), "").split()
+            if not any(path.match(glob) for glob in globs):
+                missing.append(str(path.relative_to(ROOT)))
+    assert not missing
