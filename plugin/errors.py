@@ -39,6 +39,12 @@ ERROR_CODES: dict[type[HydraulicError], int] = {
     Failed: INTERNAL_ERROR,  # 500
     Unavailable: TEMPORARILY_UNAVAILABLE,  # 503, the only one that MLflow's clients retry
 }
+FROM_STATUS: tuple[tuple[tuple[int, ...], type[HydraulicError]], ...] = (
+    ((404,), NotFound),
+    ((401, 403), Refused),
+    ((400,), BadInput),
+    ((429, 500, 502, 503, 504), Unavailable),  # MLflow's client wraps lost connections in a 500
+)
 
 
 class PluginError(MlflowException, click.ClickException):  # type: ignore[misc]  # MlflowException is untyped
@@ -64,3 +70,16 @@ def translated() -> Iterator[None]:
         yield
     except HydraulicError as error:
         raise to_mlflow(error) from error
+
+
+@contextmanager
+def from_mlflow(what: str) -> Iterator[None]:
+    """Turns MLflow's errors into this package's, for callers that decide by whether a retry helps."""
+    try:
+        yield
+    except MlflowException as error:
+        status = error.get_http_status_code()
+        kind = next((kind for codes, kind in FROM_STATUS if status in codes), Failed)
+        raise kind(f"{what}: {error.message}") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise Unavailable(f"{what}: {error}") from error
