@@ -17,7 +17,7 @@ import numpy as np
 from mlflow_hydraulic.schema import Field, Schema
 from mlflow_hydraulic.scoring.values import Cells, FloatMatrix, RequestProblem
 
-EXACT_INTEGER = 2**53  # beyond it a float64 no longer holds every integer
+EXACT_INTEGER = 2**53 - 1  # beyond it two integers may be the same float64
 FLOAT32_MAX = 3.4028234663852886e38
 BOUNDS = {"integer": 2**31 - 1, "long": EXACT_INTEGER}
 PLANS_KEPT = 64
