@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.models import infer_signature
 from sklearn.ensemble import RandomForestClassifier
 
+from benchmarks.peers import MLFLOW
 from benchmarks.report import say
 from mlflow_hydraulic.plugin import flavor
 from mlflow_hydraulic.rig.find import find_cycles
@@ -62,6 +63,7 @@ def grow_forest(folder: Path) -> Forest:
         path=folder / "sklearns",
         signature=infer_signature(X, y),
         skops_trusted_types=["sklearn.tree._tree.Tree"],
+        pip_requirements=MLFLOW,
     )
     row = X.iloc[[1000 % len(X)]]
     body = folder / "row.json"

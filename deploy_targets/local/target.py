@@ -97,7 +97,7 @@ class LocalTarget:
         return wanted.options if wanted else Options(host=self._settings.host)
 
     def delete(self, namespace: str, name: str, *, timeout_s: float | None = None) -> None:
-        """Ends a deployment after it answered what it had accepted, and removes it; where there is none, does nothing."""
+        """Ends a deployment after it answered what it had accepted, and removes it; else does nothing."""
         folder = self._folder(namespace, name)
         if not folder.path.exists():
             return

@@ -39,7 +39,6 @@ def train() -> None:
             name="model",
             input_example=X.iloc[[0]],
             registered_model_name=NAME,
-            pyfunc_predict_fn="predict_proba",
         )
     ask = {"dataframe_split": X.iloc[[0]].to_dict(orient="split", index=False)}
     print(f"mlflow deployments create -t seldon-local --name wine -m models:/{NAME}/{info.registered_model_version}")

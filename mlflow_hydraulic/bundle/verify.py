@@ -43,9 +43,10 @@ def verify_bundle(folder: Path, model: HydraulicModel, *, progress: Progress = n
     if not np.array_equal(bundle.background, background):
         found.append(f"background.npy: {bundle.background.shape} rows are not the model's {background.shape}")
     exact = alike or stored is None
-    found += _different(BASELINE, bundle.read_baseline(), make_baseline(model), close=0 if exact else CLOSE)
     certificate, problems = _certificate(bundle, model, background, stored, alike=alike, progress=progress)
-    _raise_if_any(folder, found + problems)
+    found += sorted(problems, key=lambda line: not line.startswith(f"{CERTIFICATE}: digests"))  # the cause comes first
+    found += _different(BASELINE, bundle.read_baseline(), make_baseline(model), close=0 if exact else CLOSE)
+    _raise_if_any(folder, found)
     return certificate
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
         "Inspect a model's portable bundle and verify its certificate.",
     ),
     "data": ("mlflow_hydraulic.cli.data", "Fetch, load, check, simulate and describe the rig's cycles."),
+    "local": ("mlflow_hydraulic.cli.local", "Look after deployments on this machine: list, start, stop, logs."),
     "serve": ("mlflow_hydraulic.cli.serve", "Serve one model in four dialects on one port."),
     "train": ("mlflow_hydraulic.cli.train", "Train a model of one condition and log it to MLflow."),
 }

@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from mlflow_hydraulic.errors import HydraulicError
+from mlflow_hydraulic.errors import Failed, HydraulicError
 from mlflow_hydraulic.rig.cycles import Cycles
 from mlflow_hydraulic.rig.published import open_published
 from mlflow_hydraulic.rig.tables import load_table
@@ -33,8 +33,8 @@ def load_cached(path: Path, cache: Path | None) -> Cycles:
     cycles = read_published(published)
     try:
         write_parquet(cycles, file)
-    except OSError as error:  # the numbers are there; a full or read-only disk only costs the next call some seconds
-        logger.warning("%s: the reduced cycles could not be kept for the next time: %s", file, error)
+    except Failed as error:  # the numbers are there; a full or read-only disk only costs the next call some seconds
+        logger.warning("the reduced cycles could not be kept for the next time: %s", error)
     return cycles
 
 

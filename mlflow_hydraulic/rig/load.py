@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlflow_hydraulic.errors import BadInput, NotFound
+from mlflow_hydraulic.errors import BadData, BadInput, NotFound
 from mlflow_hydraulic.rig.cache import load_cached
 from mlflow_hydraulic.rig.cycles import Cycles
 from mlflow_hydraulic.rig.published import ZIP_NAME, holds_published
@@ -32,11 +32,14 @@ def load_cycles(source: str | Path, *, cache: Path | None = None) -> Cycles:
     path = Path(source).expanduser()
     if not path.exists():
         raise NotFound(f"{path}: there is no such file or folder; give the rig's data, or make some: {SIMULATE}")
-    path = _richest(path) if path.is_dir() else path
-    if path.is_dir() or path.suffix == ".zip":
-        return load_cached(path, cache)
-    if path.suffix in {".parquet", ".csv"}:
-        return load_table(path)
+    try:
+        path = _richest(path) if path.is_dir() else path
+        if path.is_dir() or path.suffix == ".zip":
+            return load_cached(path, cache)
+        if path.suffix in {".parquet", ".csv"}:
+            return load_table(path)
+    except OSError as error:
+        raise BadData(path.name, f"cannot be read: {error.strerror or error}") from error
     raise BadInput(f"{path}: must be a folder, or a .zip, .parquet or .csv file")
 
 

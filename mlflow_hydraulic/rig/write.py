@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlflow_hydraulic.errors import BadData, BadInput
+from mlflow_hydraulic.errors import BadData, BadInput, Failed
 from mlflow_hydraulic.rig.cycles import Cycles
 from mlflow_hydraulic.rig.labels import PROFILE_COLUMNS
 from mlflow_hydraulic.rig.published import MARKER, PROFILE
@@ -33,15 +33,25 @@ RIPPLE = 3  # amplitude of the simulated full-rate ripple, in units of the last 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; on success it becomes `path`, on failure it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A name beside `path` to write to; on success it becomes `path`, on failure it is removed.
+
+    `Failed` where the disk refuses: full, read-only, a folder in the way.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(path)
+    except OSError as error:
+        raise Failed(f"{path}: cannot be written: {error.strerror or error}; choose another place") from error
     finally:
+        _remove(part)
+
+
+def _remove(part: Path) -> None:
+    with suppress(OSError):  # the folder itself may be what is missing
         part.unlink(missing_ok=True)
 
 
@@ -86,7 +96,9 @@ def frame_of(cycles: Cycles) -> pd.DataFrame:
     if cycles.seconds is None:
         return cycles.means if cycles.conditions is None else cycles.means.join(cycles.conditions)
     n = len(cycles)
-    frame = pd.DataFrame(cycles.seconds.transpose(0, 2, 1).reshape(n * CYCLE_S, len(SENSORS)), columns=SENSOR_NAMES)
+    frame: pd.DataFrame = pd.DataFrame(
+        cycles.seconds.transpose(0, 2, 1).reshape(n * CYCLE_S, len(SENSORS)), columns=SENSOR_NAMES
+    )
     frame.insert(0, "cycle", np.repeat(np.arange(n, dtype=np.int32), CYCLE_S))
     frame.insert(1, "t_s", np.tile(np.arange(CYCLE_S, dtype=np.int8), n))
     if cycles.conditions is None or cycles.run is None:

@@ -56,7 +56,7 @@ class ScorerApp:
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self.metrics = Metrics(card)
-        self.calls = SharedCalls(engine, self.metrics, lambda: self.metrics.in_progress)
+        self.calls = SharedCalls(engine, self.metrics)
         self.reader = BodyReader(int(settings.max_body_mb * 1e6), body_timeout_s)
         self.explainer = Explainer(card, self.calls)
         self.draining = False

@@ -28,6 +28,7 @@ class BodyReader:
     def __init__(self, max_bytes: int, timeout_s: float) -> None:
         self.max_bytes = max_bytes
         self.timeout_s = timeout_s
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tick = 0
         self._tick_s = min(1.0, timeout_s / 4)
         self._reading: dict[asyncio.Task[Any], int] = {}
@@ -35,7 +36,9 @@ class BodyReader:
 
     async def read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
         """The whole body. `RequestProblem` 413 or 408, 415 for a compressed one; `Gone` when the caller hung up."""
-        task = asyncio.current_task()
+        # Kept, because until Python 3.12 each asyncio.get_running_loop() is a system call (getpid).
+        self._loop = self._loop or asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("bodies are read inside a task")
         self._reading[task] = self._tick

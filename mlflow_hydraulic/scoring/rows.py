@@ -9,7 +9,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any, NoReturn
 
@@ -18,7 +17,7 @@ import numpy as np
 from mlflow_hydraulic.schema import Field, Schema
 from mlflow_hydraulic.scoring.values import Cells, FloatMatrix, RequestProblem
 
-EXACT_INTEGER = 2**53  # beyond it a float64 no longer holds every integer
+EXACT_INTEGER = 2**53 - 1  # beyond it two integers may be the same float64
 FLOAT32_MAX = 3.4028234663852886e38
 BOUNDS = {"integer": 2**31 - 1, "long": EXACT_INTEGER}
 PLANS_KEPT = 64
@@ -103,15 +102,21 @@ class RowReader:
         pick = plan.pick
         if not (rows and self.all_double and pick is not None):
             return None
-        try:
-            values = [list(map(float, pick(row))) for row in rows if len(row) == plan.width]
-        except ValueError:
-            return None
-        matrix = np.array(values, dtype=np.float64)
-        if len(values) < len(rows) or not np.isfinite(matrix).all():
-            return None
-        joined = "".join(chain.from_iterable(rows))
-        return matrix if joined.isascii() and "_" not in joined else None
+        values = []
+        for row in rows:
+            if len(row) != plan.width:
+                return None
+            joined = "".join(row)
+            if "_" in joined or not joined.isascii():  # float() would take both
+                return None
+            try:
+                numbers = list(map(float, row if plan.identity else pick(row)))
+            except ValueError:
+                return None
+            if not math.isfinite(sum(numbers)):
+                return None
+            values.append(numbers)
+        return np.array(values, dtype=np.float64)
 
     def records(self, records: object, *, text: bool = False, superset: bool = False, what: str = "records") -> Cells:
         """Cells of a list of objects, one a row."""

@@ -8,6 +8,7 @@ import gc
 import logging
 import socket
 from collections.abc import Iterator
+from typing import Literal
 
 import uvicorn
 
@@ -34,6 +35,8 @@ class ScorerServer(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._drain_timeout_s = drain_timeout_s
+        tasks = self.server_state.tasks
+        app.calls.in_flight = tasks.__len__
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._app.reader.watch())
@@ -80,7 +83,7 @@ def configure(app: object, *, backlog: int = BACKLOG) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # ours is an ASGI application; uvicorn's own types are narrower
         loop="uvloop" if _has("uvloop") else "asyncio",
-        http="httptools" if _has("httptools") else "h11",
+        http=_protocol(),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -116,6 +119,15 @@ def listen(host: str, port: int, fd: int | None = None) -> socket.socket:
         listener.close()
         raise Unavailable(f"cannot listen on {host}:{port}: {error}; choose another --port") from error
     return listener
+
+
+def _protocol() -> type[asyncio.Protocol] | Literal["h11"]:
+    """Ours where httptools is installed (everywhere but on Windows)."""
+    if not _has("httptools"):
+        return "h11"
+    from mlflow_hydraulic.scoring.wire import ScorerProtocol
+
+    return ScorerProtocol
 
 
 def _has(module: str) -> bool:

@@ -20,12 +20,14 @@ class SharedCalls:
     """Scores cells with one engine for concurrent requests of one event loop.
 
     in_flight: how many requests the server works on now; with one alone, nobody could share and it is scored at once.
+    The server sets it, for it alone knows of requests that are about to start.
     """
 
-    def __init__(self, engine: Engine, metrics: Metrics, in_flight: Callable[[], int] = lambda: 2) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self.engine = engine
         self.metrics = metrics
-        self.in_flight = in_flight
+        self.in_flight: Callable[[], int] = lambda: 2
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[tuple[Cells, asyncio.Future[Scores]]] = []
         self._loop_rows = engine.loop_rows
         self._shares = engine.shares_calls
@@ -36,13 +38,14 @@ class SharedCalls:
         """What the model says of `cells`; whatever the model raises reaches the request that caused it, no other."""
         rows = len(cells)
         self.metrics.rows += rows
+        # Kept, because until Python 3.12 each asyncio.get_running_loop() is a system call (getpid).
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         if rows > self._loop_rows:
             self.metrics.calls += 1
-            return await asyncio.get_running_loop().run_in_executor(self._worker, self.score_alone, cells)
+            return await loop.run_in_executor(self._worker, self.score_alone, cells)
         if not self._shares or self.in_flight() < 2:
             self.metrics.calls += 1
             return self.engine.score(cells)
-        loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._call)
         future: asyncio.Future[Scores] = loop.create_future()

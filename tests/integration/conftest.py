@@ -21,7 +21,8 @@ from mlflow_hydraulic.schema import Field, Schema
 def make_rows(count: int, seed: int = 0) -> pd.DataFrame:
     """Invented sensor means, shape (count, 17): the first column decides the class."""
     values = np.random.default_rng(seed).normal(100, 10, (count, len(SENSORS)))
-    return pd.DataFrame(values, columns=[sensor.column for sensor in SENSORS])
+    rows: pd.DataFrame = pd.DataFrame(values, columns=[sensor.column for sensor in SENSORS])
+    return rows
 
 
 def make_labels(rows: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -82,15 +83,13 @@ def test_the_requirements_name_this_package_and_what_the_numbers_hang_on(small_s
 
 
 def test_a_package_from_a_repository_is_required_at_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlflow_hydraulic.plugin import requirements
-
     class Installed:
         version = "1"
 
         def read_text(self, name: str) -> str:
             return json.dumps({"url": "https://example.org/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}})
 
-    monkeypatch.setattr(requirements.metadata, "distribution", lambda name: Installed())
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Installed())
     assert flavor.get_default_pip_requirements()[0] == "mlflow-hydraulic @ git+https://example.org/x.git@abc"
 
 

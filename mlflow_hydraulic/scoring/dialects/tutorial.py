@@ -95,10 +95,10 @@ class TutorialDialect:
             raise RequestProblem(400, '"requestPredictionIntervals": this model gives none; leave the key out')
         if call.path == CONTRIBUTION:
             return self._contribution(body, cells)
-        columns = InputColumns(body.fields, body.rows, body.include_fields_in_output, body.id_field)
         shapley = body.request_shapley_value_type not in (None, "NONE")
-        if columns.empty and not shapley and not body.no_field_names_in_output:
+        if body.include_fields_in_output is None and not shapley and not body.no_field_names_in_output:
             return ScoreRequest(cells=cells, render=self._score)
+        columns = InputColumns(body.fields, body.rows, body.include_fields_in_output, body.id_field)
         render = partial(self._score_with, columns, named=not body.no_field_names_in_output)
         return ScoreRequest(cells=cells, render=render, shapley=shapley)
 

@@ -32,10 +32,6 @@ class InputColumns:
         if self._made_id and id_field is not None:
             self.names.append(id_field)
 
-    @property
-    def empty(self) -> bool:
-        return not self.names
-
     def row(self, index: int) -> list[str]:
         """The cells copied from row `index`, as strings."""
         row = self._rows[index]

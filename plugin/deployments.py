@@ -1,0 +1,298 @@
+"""The MLflow deployments contract on top of any target of this package; each target's module subclasses it.
+
+Import it as a module: MLflow wants exactly one client class in the namespace of the module that an entry point names.
+Nothing heavy is imported here at once: MLflow's command line loads every target's module, also beside mlflow-skinny.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlparse
+
+from mlflow.deployments import BaseDeploymentClient, PredictionsResponse
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
+
+from mlflow_hydraulic.deploy_targets.spec import Deployment, Exists, Observed, check_name
+from mlflow_hydraulic.errors import BadInput, HydraulicError, NotFound
+from mlflow_hydraulic.plugin import scoring_client
+from mlflow_hydraulic.plugin.config import MAIN, Config, deployment_of, read_config
+from mlflow_hydraulic.plugin.errors import PluginError, to_mlflow, translated
+from mlflow_hydraulic.plugin.models import fetch
+from mlflow_hydraulic.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Json = dict[str, Any]  # Any: the value is JSON
+NAMESPACE = "default"
+FLAVORS = ("python_function", "hydraulic")
+
+
+class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is untyped here
+    """create, update, delete, list, get, predict, explain and the endpoint verbs.
+
+    An endpoint is the address of a deployment and has its name: `create_endpoint` checks that the name is free,
+    deployments created under it must have its name, and `delete_endpoint` deletes what answers there.
+
+    A target gives `_apply`, `_observe`, `_get`, `_delete`.
+    """
+
+    target_name: ClassVar[str]
+
+    def __init__(self, target_uri: str) -> None:
+        super().__init__(target_uri)
+        with translated():
+            self.namespace = namespace_of(target_uri)
+            self.settings: Settings = read_settings()
+
+    # what a target gives
+    def _apply(self, deployment: Deployment, config: Config, *, create: bool, expected: int | None) -> Observed:
+        raise NotImplementedError
+
+    def _observe(self, namespace: str) -> list[Observed]:
+        raise NotImplementedError
+
+    def _get(self, namespace: str, name: str) -> Observed:
+        raise NotImplementedError
+
+    def _delete(self, namespace: str, name: str, config: Config) -> None:
+        raise NotImplementedError
+
+    # deployments
+    def create_deployment(
+        self,
+        name: str,
+        model_uri: str,
+        flavor: str | None = None,
+        config: Mapping[str, object] | None = None,
+        endpoint: str | None = None,
+    ) -> Json:
+        """Serves `model_uri` under `name`, and returns when it answers; `target_help` lists the -C keys.
+
+        An existing name is RESOURCE_ALREADY_EXISTS; what cannot be served leaves nothing behind.
+        """
+        with self._translated():
+            _check_names(name, endpoint)
+            given = read_config(config)
+            _check_flavor(flavor)
+            namespace = self._namespace(given)
+            check_name("deployment", name)
+            found = self._get(namespace, name)
+            if found.state not in ("not found", "terminating"):
+                raise Exists(
+                    f"deployment {name!r} exists already in namespace {namespace!r}: change it with "
+                    '"mlflow deployments update", or choose another name'
+                )
+            deployment = deployment_of(
+                name, namespace, model_uri=model_uri, config=given, before=None, fetch=self._fetch
+            )
+            return described(self._apply(deployment, given, create=True, expected=None))
+
+    def update_deployment(
+        self,
+        name: str,
+        model_uri: str | None = None,
+        flavor: str | None = None,
+        config: Mapping[str, object] | None = None,
+        endpoint: str | None = None,
+    ) -> Json:
+        """Changes model, shares, replicas, shadow or address of what serves; no request fails meanwhile.
+
+        What is not named stays. When the change fails, what served before goes on serving.
+        """
+        with self._translated():
+            _check_names(name, endpoint)
+            given = read_config(config)
+            _check_flavor(flavor)
+            before = self._there(self._namespace(given), name)
+            deployment = deployment_of(
+                name,
+                before.namespace,
+                model_uri=model_uri,
+                config=given,
+                before=before.deployment,
+                fetch=self._fetch,
+            )
+            return described(self._apply(deployment, given, create=False, expected=before.generation))
+
+    def delete_deployment(
+        self, name: str, config: Mapping[str, object] | None = None, endpoint: str | None = None
+    ) -> None:
+        """Ends `name` after it answered what it had accepted. Nothing to do, and no error, where there is none."""
+        with self._translated():
+            _check_names(name, endpoint)
+            given = read_config(config)
+            self._delete(self._namespace(given), name, given)
+
+    def list_deployments(self, endpoint: str | None = None) -> list[Json]:
+        """Every deployment in the namespace of the target URI, or the one of `endpoint`."""
+        with self._translated():
+            return [described(o) for o in self._observe(self.namespace) if endpoint in (None, o.name)]
+
+    def get_deployment(self, name: str, endpoint: str | None = None) -> Json:
+        """How `name` is; RESOURCE_DOES_NOT_EXIST where there is none."""
+        with self._translated():
+            _check_names(name, endpoint)
+            return described(self._there(self.namespace, name))
+
+    def predict(
+        self, deployment_name: str | None = None, inputs: object = None, endpoint: str | None = None
+    ) -> PredictionsResponse:
+        """The predictions for a DataFrame, an array, a dict of columns, a list of records, or a ready MLflow body."""
+        with self._translated():
+            url = self._url(deployment_name, endpoint)
+            return PredictionsResponse(scoring_client.predict(url, inputs))
+
+    def explain(
+        self, deployment_name: str | None = None, df: pd.DataFrame | None = None, endpoint: str | None = None
+    ) -> Json:
+        """Shapley values of each row: for each output, a value for each input column and the bias.
+
+        They add up to the output: {"outputs": [...], "features": [..., "bias"], "contributions": {output: rows}}.
+        """
+        with self._translated():
+            if df is None:
+                raise BadInput("explain: there are no rows: give a DataFrame")
+            return scoring_client.explain(self._url(deployment_name, endpoint), df)
+
+    # endpoints
+    def create_endpoint(self, name: str, config: Mapping[str, object] | None = None) -> Json:
+        """Checks that `name` is free for an endpoint; the deployment created under it makes the address."""
+        with self._translated():
+            check_name("endpoint", name)
+            namespace = self._namespace(read_config(config))
+            if self._get(namespace, name).state != "not found":
+                raise Exists(f"endpoint {name!r} exists already: it is the address of the deployment {name!r}")
+            return {"name": name, "namespace": namespace, "state": "not found", "url": ""}
+
+    def update_endpoint(self, endpoint: str, config: Mapping[str, object] | None = None) -> Json:
+        """Changes the address (-C host, port) or the shares of the deployment that answers there."""
+        return self.update_deployment(endpoint, config=config)
+
+    def delete_endpoint(self, endpoint: str) -> None:
+        """Deletes the deployment that answers there; nothing to do where there is none."""
+        self.delete_deployment(endpoint)
+
+    def list_endpoints(self) -> list[Json]:
+        """The addresses of all deployments in the namespace."""
+        with self._translated():
+            return [_endpoint(o) for o in self._observe(self.namespace)]
+
+    def get_endpoint(self, endpoint: str) -> Json:
+        """The address of the deployment `endpoint`, and how it is."""
+        with self._translated():
+            return _endpoint(self._there(self.namespace, endpoint))
+
+    # shared
+    def _fetch(self, uri: str) -> Any:  # Any: see `Fetch`; a method cannot be annotated shorter
+        return fetch(uri, self.settings.home)
+
+    def _namespace(self, config: Config) -> str:
+        return config.namespace or self.namespace
+
+    def _there(self, namespace: str, name: str) -> Observed:
+        check_name("deployment", name)
+        observed = self._get(namespace, name)
+        if observed.state == "not found":
+            raise NotFound(
+                f"there is no deployment {name!r} in namespace {namespace!r}: see "
+                f'"mlflow deployments list -t {self.target_name}:/{namespace}"'
+            )
+        return observed
+
+    def _url(self, name: str | None, endpoint: str | None) -> str:
+        if (name is None) == (endpoint is None) and name != endpoint:
+            raise BadInput(f"deployment {name!r} and endpoint {endpoint!r} were both named: name one")
+        wanted = name or endpoint
+        if wanted is None:
+            raise BadInput("name a deployment or an endpoint")
+        observed = self._there(self.namespace, wanted)
+        if not observed.url or observed.pid is None:
+            raise NotFound(f"deployment {wanted!r} does not answer: {observed.cause or observed.state}")
+        return observed.url
+
+    def _translated(self) -> Any:  # Any: a context manager
+        return _translated()
+
+
+class _translated:  # noqa: N801 - used as a function, like `translated`
+    """`translated`, with MLflow's own code for a name that is taken."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exists):
+            raise PluginError(str(error), error_code=RESOURCE_ALREADY_EXISTS) from error
+        if isinstance(error, HydraulicError):
+            raise to_mlflow(error) from error
+
+
+def described(observed: Observed) -> Json:
+    """A deployment as `get` shows it; `name` and `flavor` are MLflow's."""
+    deployment = observed.deployment
+    main = deployment.predictors[0].model if deployment else None
+    return {
+        "name": observed.name,
+        "flavor": "python_function",
+        "namespace": observed.namespace,
+        "state": observed.state,
+        "endpoint": observed.url,
+        "model_uri": main.uri if main else "",
+        "version": main.version if main else "",
+        "digest": main.digest if main else "",
+        "predictors": [_predictor(p, observed) for p in deployment.all] if deployment else [],
+        "cause": observed.cause,
+        "log": list(observed.log),
+        "generation": observed.generation,
+        "pid": observed.pid,
+    }
+
+
+def _predictor(predictor: Any, observed: Observed) -> Json:  # Any: a Predictor
+    shadow = observed.deployment is not None and observed.deployment.shadow == predictor
+    return {
+        "name": predictor.name,
+        "role": "shadow" if shadow else "champion" if predictor.name == MAIN else "arm",
+        "model_uri": predictor.model.uri,
+        "version": predictor.model.version,
+        "traffic": predictor.traffic,
+        "replicas": predictor.replicas,
+        "ready": observed.ready.get(predictor.name, 0),
+    }
+
+
+def _endpoint(observed: Observed) -> Json:
+    return {
+        "name": observed.name,
+        "namespace": observed.namespace,
+        "state": observed.state,
+        "url": observed.url,
+        "deployments": [observed.name],
+    }
+
+
+def namespace_of(target_uri: str) -> str:
+    """The namespace in `seldon-local`, `seldon-local:/dev` or `seldon-local://dev`.
+
+    >>> namespace_of("seldon-local"), namespace_of("seldon-local:/dev"), namespace_of("seldon-local://prod/")
+    ('default', 'dev', 'prod')
+    """
+    parsed = urlparse(target_uri)
+    if parsed.query or parsed.fragment:
+        raise BadInput(f"target {target_uri!r}: write TARGET, TARGET:/NAMESPACE or TARGET://NAMESPACE")
+    rest = (parsed.netloc + parsed.path).strip("/") if parsed.scheme else ""
+    check_name("namespace", rest or NAMESPACE)
+    return rest or NAMESPACE
+
+
+def _check_names(name: str, endpoint: str | None) -> None:
+    check_name("deployment", name)
+    if endpoint not in (None, name):
+        raise BadInput(f"endpoint={endpoint!r}: a deployment is its own endpoint: name it {name!r} or leave it out")
+
+
+def _check_flavor(flavor: str | None) -> None:
+    if flavor is not None and flavor not in FLAVORS:
+        raise BadInput(f"flavor={flavor!r}: models are served as python_function; leave it out (or {FLAVORS})")

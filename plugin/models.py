@@ -1,0 +1,193 @@
+"""From a model URI to a pinned version with its files on this machine. Called by the deployments clients.
+
+A moving name (`models:/cooler@champion`, `models:/cooler/Production`) becomes a version number at once. The files lie
+in HYDRAULIC_HOME/models/<digest>/, fetched once and put there whole; HYDRAULIC_HOME/models/index/ remembers which
+version of which registry they are, so that what is here already is not fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from mlflow_hydraulic.bundle.digest import digest_folder
+from mlflow_hydraulic.deploy_targets.spec import ModelVersion
+from mlflow_hydraulic.errors import BadData, BadInput, Failed, HydraulicError, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion as Registered
+    from mlflow.exceptions import MlflowException
+
+REGISTERED = re.compile(r"models:/+(?P<name>[^/@]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
+LOGGED = re.compile(r"models:/+(?P<name>m-[0-9a-f]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """A URI with nothing in it that moves. `key` names the files for ever; None where they may change, as a path."""
+
+    uri: str
+    name: str
+    version: str
+    key: str | None
+
+
+def fetch(uri: str, home: Path) -> ModelVersion:
+    """The version that `uri` means now, its files fetched and fit to be served.
+
+    Raises `NotFound` for a model, version, alias or file that is not there, `BadInput` for a URI that is none and for a
+    model without a signature, `Failed` when it cannot be stored.
+    """
+    pinned = pin(uri)
+    known = _known(home, pinned)
+    digest = known or _download(home, pinned)
+    check_servable(home / "models" / digest, uri)
+    return ModelVersion(uri=pinned.uri, name=pinned.name, version=pinned.version, digest=digest)
+
+
+def pin(uri: str) -> Pinned:
+    """`uri` with its alias, stage or "latest" resolved to a version number."""
+    if LOGGED.fullmatch(uri):
+        return Pinned(uri=uri, name=uri.rsplit("/", 1)[-1], version="0", key=None)
+    if uri.startswith("models:"):
+        return _registered(uri)
+    if urlparse(uri).scheme in ("", "file"):
+        path = Path(urlparse(uri).path if uri.startswith("file:") else uri).expanduser()
+        if not (path / "MLmodel").is_file():
+            raise NotFound(f"model {uri!r}: there is no file MLmodel in {path}: give a model's folder or an MLflow URI")
+        path = path.resolve()
+        return Pinned(uri=str(path), name=_plain(path.name), version="0", key=None)
+    return Pinned(uri=uri, name=_plain(uri.rstrip("/").rsplit("/", 1)[-1]), version="0", key=None)
+
+
+def check_servable(folder: Path, uri: str) -> None:
+    """Raises where MLmodel says that no scorer could serve this: no pyfunc flavor, no signature."""
+    import yaml
+
+    try:
+        card = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        flavors = dict(card["flavors"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise BadData(str(folder / "MLmodel"), f"not a readable MLmodel file ({error}): log the model again") from error
+    if "python_function" not in flavors:
+        raise BadInput(f"model {uri!r} has no flavor python_function, only {sorted(flavors)}: it cannot be served")
+    if not card.get("signature"):
+        raise BadInput(
+            f"model {uri!r} has no signature, so nobody knows its columns: log it again with signature=, or "
+            "input_example=, or use mlflow.models.set_signature"
+        )
+
+
+def _registered(uri: str) -> Pinned:
+    match = REGISTERED.fullmatch(uri)
+    if match is None:
+        raise BadInput(f"model {uri!r}: write models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/STAGE")
+    name, version, alias = match["name"], match["version"], match["alias"]
+    found = _find(uri, name, version, alias)
+    facts = [_registry(), name, found.version, found.source, str(found.creation_timestamp), str(found.run_id)]
+    return Pinned(
+        uri=f"models:/{name}/{found.version}",
+        name=name,
+        version=str(found.version),
+        key=hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest(),
+    )
+
+
+def _find(uri: str, name: str, version: str | None, alias: str | None) -> Registered:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    try:
+        if alias is not None:
+            return client.get_model_version_by_alias(name, alias)
+        if version is not None and version.isdigit():
+            return client.get_model_version(name, version)
+        client.get_registered_model(name)
+        versions = list(client.search_model_versions(f"name='{name}'"))
+    except MlflowException as error:
+        raise _ours(f"model {uri!r}, registry {_registry()}", error) from error
+    stage = (version or "").lower()
+    fits = [v for v in versions if stage == "latest" or str(v.current_stage).lower() == stage]
+    if not fits:
+        have = ", ".join(f"{v.version} ({v.current_stage})" for v in versions) or "none"
+        raise NotFound(f"model {uri!r}: no version of {name!r} is {version!r}; versions are {have}")
+    return max(fits, key=lambda v: int(v.version))
+
+
+def _ours(what: str, error: MlflowException) -> HydraulicError:
+    """MLflow says INVALID_PARAMETER_VALUE for an alias that is not there; what it cannot reach is an INTERNAL_ERROR."""
+    absent = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+    return (NotFound if absent else Unavailable)(f"{what}: {error.message}; is MLFLOW_TRACKING_URI right?")
+
+
+def _registry() -> str:
+    import mlflow
+
+    return str(mlflow.get_registry_uri())
+
+
+def _known(home: Path, pinned: Pinned) -> str | None:
+    """The digest of files that are here already and still whole."""
+    if pinned.key is None:
+        return None
+    try:
+        digest = json.loads((home / "models" / "index" / f"{pinned.key}.json").read_text(encoding="utf-8"))["digest"]
+        folder = home / "models" / str(digest)
+        return str(digest) if folder.is_dir() and digest_folder(folder) == digest else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _download(home: Path, pinned: Pinned) -> str:
+    """Fetches to a folder beside, then renames: nobody ever sees half a model. Two at once do no harm."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    models = home / "models"
+    try:
+        (models / "index").mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=models, prefix=".fetching-") as scratch:
+            fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=pinned.uri, dst_path=scratch))
+            if not fetched.is_relative_to(scratch):  # MLflow gives a local path as it is
+                fetched = Path(shutil.copytree(fetched, Path(scratch) / "copy"))
+            digest = digest_folder(fetched)
+            _put(fetched, models / digest, digest)
+        if pinned.key is not None:
+            _remember(models / "index" / f"{pinned.key}.json", {"digest": digest, "uri": pinned.uri})
+    except MlflowException as error:
+        raise _ours(f"model {pinned.uri!r} cannot be fetched", error) from error
+    except OSError as error:
+        raise Failed(
+            f"model {pinned.uri!r} cannot be stored in {models}: {error}; make room, or set HYDRAULIC_HOME"
+        ) from error
+    return digest
+
+
+def _put(fetched: Path, final: Path, digest: str) -> None:
+    if final.is_dir():
+        if digest_folder(final) == digest:
+            return
+        final.rename(final.with_name(f".damaged-{digest}-{id(final)}"))  # its files were changed here; keep them aside
+    try:
+        fetched.rename(final)
+    except OSError:
+        if not final.is_dir():  # else another process was quicker, with the same files
+            raise
+
+
+def _remember(path: Path, value: dict[str, Any]) -> None:  # Any: the value is JSON
+    temporary = path.with_suffix(f".{id(value)}.tmp")
+    temporary.write_text(json.dumps(value), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "model"
