@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion, Predictor
+from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor
 from mlflow_hydraulic.errors import BadInput
 
 FORMAT = 1

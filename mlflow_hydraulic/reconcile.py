@@ -54,13 +54,17 @@ class Target(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """All that a pass reads and writes. `targets` by environment name."""
+    """All that a pass reads and writes. `targets` by environment name.
+
+    fence: called before each action; raises where this process may not act any more (its lease is lost).
+    """
 
     registry: RegistryReader
     environments: tuple[Environment, ...]
     targets: Mapping[str, Target]
     database: Engine
     clock: Callable[[], datetime] = utc_now
+    fence: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +121,7 @@ def _record_found(world: World, registry: Registry) -> None:
 
 
 def _attempt(world: World, registry: Registry, running: Sequence[Running], action: Action) -> Outcome:
+    world.fence()
     key = (action.environment, action.model)
     wanted = f"{action.kind} {action.wanted}"
     with world.database.connect() as connection:

@@ -71,7 +71,11 @@ def keep_comment(response: Response) -> Response:
     from flask import request
 
     prefix = os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
-    if request.path not in (f"{prefix}/", prefix or "/") or response.mimetype != "text/html" or response.status_code != 200:
+    if (
+        request.path not in (f"{prefix}/", prefix or "/")
+        or response.mimetype != "text/html"
+        or response.status_code != 200
+    ):
         return response
     response.direct_passthrough = False
     page = response.get_data(as_text=True)
@@ -80,5 +84,3 @@ def keep_comment(response: Response) -> Response:
     response.headers.pop("ETag", None)
     response.headers["Cache-Control"] = "no-store"
     return response
-
-

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion, Predictor, check_name
+from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor, check_name
 from mlflow_hydraulic.errors import BadInput
 
 Fetch = Callable[[str], ModelVersion]

@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 from mlflow.deployments import BaseDeploymentClient, PredictionsResponse
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 
-from mlflow_hydraulic.deploy_targets.spec import Deployment, Exists, Observed, check_name
+from mlflow_hydraulic.deployment import Deployment, Exists, Observed, check_name
 from mlflow_hydraulic.errors import BadInput, HydraulicError, NotFound
 from mlflow_hydraulic.plugin import scoring_client
 from mlflow_hydraulic.plugin.config import MAIN, Config, deployment_of, read_config

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from mlflow_hydraulic.bundle.digest import digest_folder
-from mlflow_hydraulic.deploy_targets.spec import ModelVersion
+from mlflow_hydraulic.deployment import ModelVersion
 from mlflow_hydraulic.errors import BadData, BadInput, Failed, HydraulicError, NotFound, Unavailable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mlflow_hydraulic.deploy_targets.local.folder import Options
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
-from mlflow_hydraulic.deploy_targets.spec import Deployment, Observed
+from mlflow_hydraulic.deployment import Deployment, Observed
 from mlflow_hydraulic.plugin import deployments
 from mlflow_hydraulic.plugin.config import KEYS, Config
 from mlflow_hydraulic.plugin.errors import translated

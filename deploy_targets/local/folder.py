@@ -25,7 +25,7 @@ from mlflow_hydraulic.deploy_targets.codec import (
     deployment_to_dict,
     parse_json,
 )
-from mlflow_hydraulic.deploy_targets.spec import Deployment, State, check_name
+from mlflow_hydraulic.deployment import Deployment, State, check_name
 from mlflow_hydraulic.errors import BadInput, Failed
 
 FORMAT = 1

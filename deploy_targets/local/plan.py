@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion, Predictor, State
+from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor, State
 
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 30.0

@@ -25,7 +25,7 @@ from mlflow_hydraulic.deploy_targets.local.folder import model_folder, tail
 from mlflow_hydraulic.deploy_targets.local.plan import Identity, crashes_in_a_row, restart_delay_s
 from mlflow_hydraulic.deploy_targets.local.table import Replica
 from mlflow_hydraulic.deploy_targets.local.upstream import Lost, Reply, Upstream
-from mlflow_hydraulic.deploy_targets.spec import ModelVersion
+from mlflow_hydraulic.deployment import ModelVersion
 from mlflow_hydraulic.errors import Failed, HydraulicError, Untrusted
 from mlflow_hydraulic.settings import Settings
 

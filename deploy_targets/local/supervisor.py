@@ -26,7 +26,7 @@ from mlflow_hydraulic.deploy_targets.local.router import Router
 from mlflow_hydraulic.deploy_targets.local.scorers import Broken, Launch, Slot
 from mlflow_hydraulic.deploy_targets.local.table import Replica, Table
 from mlflow_hydraulic.deploy_targets.local.upstream import Lost
-from mlflow_hydraulic.deploy_targets.spec import Deployment, Predictor
+from mlflow_hydraulic.deployment import Deployment, Predictor
 from mlflow_hydraulic.errors import BadInput, HydraulicError
 from mlflow_hydraulic.settings import Settings
 

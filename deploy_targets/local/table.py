@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlflow_hydraulic.deploy_targets.local.upstream import Upstream
 from mlflow_hydraulic.deploy_targets.local.weights import Wheel
-from mlflow_hydraulic.deploy_targets.spec import Deployment
+from mlflow_hydraulic.deployment import Deployment
 
 
 @dataclass(slots=True, eq=False)

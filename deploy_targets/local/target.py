@@ -17,7 +17,7 @@ from typing import Literal
 from mlflow_hydraulic.deploy_targets.local.daemon import start_supervisor
 from mlflow_hydraulic.deploy_targets.local.folder import Folder, Options, Running, Seen, Wanted, tail
 from mlflow_hydraulic.deploy_targets.local.locks import Held, exclusive, holder, signal_holder
-from mlflow_hydraulic.deploy_targets.spec import Deployment, Exists, Observed, check_name
+from mlflow_hydraulic.deployment import Deployment, Exists, Observed, check_name
 from mlflow_hydraulic.errors import BadInput, Conflict, Failed, HydraulicError, NotFound, Unavailable
 from mlflow_hydraulic.settings import Settings
 

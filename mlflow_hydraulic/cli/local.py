@@ -8,7 +8,7 @@ import json
 import click
 
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
-from mlflow_hydraulic.deploy_targets.spec import Observed
+from mlflow_hydraulic.deployment import Observed
 from mlflow_hydraulic.settings import read_settings
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
