@@ -35,10 +35,11 @@ def running(environment: str, observed: Observed) -> Running | None:
     """What a target shows, in the plan's words; None where nothing is known of it."""
     if observed.deployment is None or observed.state == "not found":
         return None
+    not_running = observed.state == "unhealthy" and observed.pid is None  # stopped, killed, or the machine restarted
     return Running(
         environment=environment,
         deployment=observed.deployment,
-        state=observed.state,
+        state="failed" if not_running else observed.state,
         endpoint=observed.url,
         cause=observed.cause,
     )

@@ -1,7 +1,8 @@
 """Bindings: which version of a registered model fills which role in which environment. Pure; used by the plan.
 
 A selector is "stage:Production" or "alias:champion". The first selector that matches fills a role. Several versions in
-one stage share the traffic by their `hydraulic.weight` tags. What is ambiguous is a `Problem`, never a guess.
+one stage share the traffic by their `hydraulic.weight` tags; `hydraulic.replicas` says how many of a version run.
+What is ambiguous is a `Problem`, never a guess.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlflow_hydraulic.errors import BadInput
-from mlflow_hydraulic.registry import STAGES, WEIGHT_TAG, RegisteredModel, Version
+from mlflow_hydraulic.registry import REPLICAS_TAG, STAGES, WEIGHT_TAG, RegisteredModel, Version
 
+MOST_REPLICAS = 100
 ALIAS_RULE = re.compile(r"[\w-]+")
 
 
@@ -68,10 +70,14 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One version that answers, with its share of the traffic in percent."""
+    """One version that answers, with its share of the traffic in percent.
+
+    replicas: how many the registry asks for; None leaves what runs.
+    """
 
     version: Version
     weight: int
+    replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +139,11 @@ def _refuse_conflict(environment: Environment, found: Sequence[tuple[Selector, l
 
 def _arms(selector: Selector, versions: Sequence[Version]) -> tuple[Arm, ...]:
     if len(versions) == 1:
-        return (Arm(version=versions[0], weight=100),)
-    arms = tuple(Arm(version=version, weight=_weight(selector, version, versions)) for version in versions)
+        return (Arm(version=versions[0], weight=100, replicas=_replicas(versions[0])),)
+    arms = tuple(
+        Arm(version=version, weight=_weight(selector, version, versions), replicas=_replicas(version))
+        for version in versions
+    )
     total = sum(arm.weight for arm in arms)
     if total != 100:
         shares = ", ".join(f"{arm.version.number}: {arm.weight}" for arm in arms)
@@ -151,6 +160,17 @@ def _weight(selector: Selector, version: Version, versions: Sequence[Version]) -
         )
     if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= 99:
         raise BadInput(f"{WEIGHT_TAG}={text!r} of version {version.number}: a share is a whole number from 1 to 99")
+    return int(text)
+
+
+def _replicas(version: Version) -> int | None:
+    text = version.tags.get(REPLICAS_TAG)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST_REPLICAS:
+        raise BadInput(
+            f"{REPLICAS_TAG}={text!r} of version {version.number}: must be a whole number from 1 to {MOST_REPLICAS}"
+        )
     return int(text)
 
 

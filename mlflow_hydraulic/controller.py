@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mlflow_hydraulic.errors import Conflict, HydraulicError, Unavailable
 from mlflow_hydraulic.evidence import lease
 from mlflow_hydraulic.evidence.tables import ledger_head
+from mlflow_hydraulic.plan import Plan
 from mlflow_hydraulic.reconcile import Pass, World, run_pass
 
 log = logging.getLogger("hydraulic.controller")
@@ -50,12 +51,15 @@ class Controller:
         """End after the action under way."""
         self._stop.set()
 
-    def once(self) -> Pass:
-        """Passes until nothing more can be done now; `Conflict` names the controller that holds the lease."""
+    def once(self, expected: Plan | None = None) -> list[Pass]:
+        """Passes until nothing more can be done now; `Conflict` names the controller that holds the lease.
+
+        expected: an approved plan; then one pass, which does that and nothing else.
+        """
         with self._leased() as held:
             if not held:
                 raise self._held_by_another()
-            return self._settle()
+            return [run_pass(self._world, expected)] if expected else self._settle()
 
     def run(self) -> None:
         """Passes until `stop`; whatever is away is tried again, whoever holds the lease is waited for."""
@@ -86,17 +90,16 @@ class Controller:
                     break
                 waited += WAKE_S
 
-    def _settle(self) -> Pass:
-        for _ in range(MOST_PASSES):
-            done = run_pass(self._world)
-            for outcome in done.outcomes:
-                action = outcome.action
-                log.info(
-                    "%s %s %s: %s %s", action.environment, action.model, action.kind, outcome.result, outcome.cause
-                )
-            if not done.progressed:
+    def _settle(self) -> list[Pass]:
+        passes: list[Pass] = []
+        while len(passes) < MOST_PASSES:
+            passes.append(run_pass(self._world))
+            for outcome in passes[-1].outcomes:
+                did = outcome.action
+                log.info("%s %s %s: %s %s", did.environment, did.model, did.kind, outcome.result, outcome.cause)
+            if not passes[-1].progressed:
                 break
-        return done
+        return passes
 
     def _head(self) -> object:
         """The ledger's head: it moves with every change that somebody makes. None while the database is away."""

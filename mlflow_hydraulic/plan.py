@@ -24,13 +24,26 @@ MODEL_LABEL = "hydraulic.model"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which versions are to run, before their artefacts are pinned by digest: ((version, weight), ...)."""
+    """Which versions are to run, before their artefacts are pinned by digest: ((version, weight), ...).
+
+    replicas: ((version, count), ...) for those of which somebody said how many.
+    """
 
     arms: tuple[tuple[int, int], ...]
     challenger: int | None = None
+    replicas: tuple[tuple[int, int], ...] = ()
+
+    def met_by(self, running: Wanted) -> bool:
+        """Whether `running` is what is wanted; replicas of which nothing is said may be as they are."""
+        same = (self.arms, self.challenger) == (running.arms, running.challenger)
+        return same and set(self.replicas) <= set(running.replicas)
 
     def __str__(self) -> str:
-        text = "/".join(f"v{version}" + (f" {weight}%" if len(self.arms) > 1 else "") for version, weight in self.arms)
+        counts = dict(self.replicas)
+        text = "/".join(
+            f"v{version}" + (f" {weight}%" if len(self.arms) > 1 else "") + _times(counts.get(version))
+            for version, weight in self.arms
+        )
         return text + (f" + challenger v{self.challenger}" if self.challenger is not None else "")
 
 
@@ -59,6 +72,7 @@ class Running:
         return Wanted(
             arms=tuple((int(p.model.version), p.traffic) for p in self.deployment.predictors),
             challenger=int(shadow.model.version) if shadow else None,
+            replicas=tuple((int(p.model.version), p.replicas) for p in self.deployment.predictors),
         )
 
 
@@ -152,10 +166,11 @@ def _towards(wish: Desired, case: _Case) -> list[Action]:
     wanted = Wanted(
         arms=tuple((arm.version.number, arm.weight) for arm in wish.arms),
         challenger=wish.challenger.number if wish.challenger else None,
+        replicas=tuple((arm.version.number, arm.replicas) for arm in wish.arms if arm.replicas is not None),
     )
     if case.seen is None or case.seen.state == "not found":
         return [case.action("create", wish.why, wanted)]
-    if case.seen.wanted != wanted:
+    if not wanted.met_by(case.seen.wanted):
         return [case.action("update", wish.why, wanted)]
     if case.seen.state == "failed":
         return [case.action("update", f"it has failed: {case.seen.cause}", wanted)]
@@ -206,6 +221,10 @@ def _promoted(model: RegisteredModel, successor: Environment, served: Sequence[i
 
 def _serves(above: Running, served: Sequence[int]) -> bool:
     return above.state == "healthy" and bool({n for n, _ in above.wanted.arms} & set(served))
+
+
+def _times(replicas: int | None) -> str:
+    return f" x{replicas}" if replicas not in (None, 1) else ""
 
 
 def deployment_name(model: str) -> str:

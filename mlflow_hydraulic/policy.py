@@ -12,7 +12,7 @@ from typing import Literal
 
 from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.errors import BadInput
-from mlflow_hydraulic.registry import WEIGHT_TAG
+from mlflow_hydraulic.registry import INTENT_TAGS
 
 MoveKind = Literal["stage", "alias", "tag", "delete version", "delete model"]
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -119,7 +119,7 @@ def touches(move: Move, environment: Environment) -> bool:
     if move.kind == "alias":
         return move.subject in aliases
     if move.kind == "tag":
-        return move.subject == WEIGHT_TAG and move.stage in stages
+        return move.subject in INTENT_TAGS and move.stage in stages
     return move.stage in stages or bool(set(move.before.split()) & aliases)
 
 

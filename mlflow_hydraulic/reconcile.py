@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor
-from mlflow_hydraulic.errors import HydraulicError, NotFound, Untrusted
+from mlflow_hydraulic.errors import Conflict, HydraulicError, NotFound, Untrusted
 from mlflow_hydraulic.evidence import attempts, recorded
 from mlflow_hydraulic.evidence.ledger import CONTROLLER_ACTOR, Event, append
 from mlflow_hydraulic.plan import CONTROLLER, MANAGED, MODEL_LABEL, Action, Plan, Running, Wanted, make_plan
@@ -94,12 +94,16 @@ def look(world: World) -> Plan:
     return make_plan(world.registry.read(), world.environments, _observe(world))
 
 
-def run_pass(world: World) -> Pass:
-    """One pass. A failure of one model is an outcome, never an exception; a registry or target that is away is one."""
+def run_pass(world: World, expected: Plan | None = None) -> Pass:
+    """One pass. A failure of one model is an outcome, never an exception; a registry or target that is away is one.
+
+    expected: a plan that somebody approved; `Conflict` where the world has moved since it was made.
+    """
     registry = world.registry.read()
     running = _observe(world)
-    _record_found(world, registry)
     plan = make_plan(registry, world.environments, running)
+    _refuse_moved(expected, plan)
+    _record_found(world, registry)
     for action in plan.actions:
         if not action.changes:
             log.warning("%s %s: %s: %s", action.environment, action.model, action.kind, action.reason)
@@ -108,6 +112,16 @@ def run_pass(world: World) -> Pass:
     _record_running(world, after, outcomes)
     _write_facts(world, registry, after)
     return Pass(plan=plan, outcomes=outcomes)
+
+
+def _refuse_moved(expected: Plan | None, plan: Plan) -> None:
+    if expected is None:
+        return
+    moved = [what for what in ("registry", "running") if getattr(expected, what) != getattr(plan, what)]
+    if moved or expected.changes != plan.changes:
+        what = {"registry": "the registry says something else", "running": "something else runs"}
+        reasons = " and ".join(what[name] for name in moved) or "the environments are configured otherwise"
+        raise Conflict(f"the world has moved since this plan was made: {reasons}; nothing was done, plan anew")
 
 
 def _observe(world: World) -> list[Running]:
@@ -182,14 +196,14 @@ def make_deployment(
 ) -> Deployment:
     """The deployment that `action` asks for; what the registry does not speak of (replicas) stays as it runs."""
     wanted = action.wanted or Wanted(arms=())
-    replicas = {p.model.version: p.replicas for p in seen.deployment.predictors} if seen else {}
-    most = max(replicas.values(), default=1)
+    running = dict(seen.wanted.replicas) if seen else {}
+    most = max(running.values(), default=1)
+    replicas = {number: most for number, _ in wanted.arms} | running | dict(wanted.replicas)
     return Deployment(
         name=action.name,
         namespace=environment.namespace,
         predictors=tuple(
-            Predictor(name=f"v{n}", model=pins[n], traffic=weight, replicas=replicas.get(str(n), most))
-            for n, weight in wanted.arms
+            Predictor(name=f"v{n}", model=pins[n], traffic=weight, replicas=replicas[n]) for n, weight in wanted.arms
         ),
         shadow=Predictor(name=f"v{wanted.challenger}", model=pins[wanted.challenger]) if wanted.challenger else None,
         labels={MANAGED: CONTROLLER, MODEL_LABEL: action.model},

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 STAGES = ("None", "Staging", "Production", "Archived")
 TAG_PREFIX = "hydraulic."
 WEIGHT_TAG = "hydraulic.weight"
-INTENT_TAGS = (WEIGHT_TAG,)  # tags that say what is wanted; every other tag of ours is a fact written back
+REPLICAS_TAG = "hydraulic.replicas"
+INTENT_TAGS = (WEIGHT_TAG, REPLICAS_TAG)  # tags that say what is wanted; every other tag of ours is a fact written back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

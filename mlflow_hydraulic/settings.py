@@ -20,6 +20,7 @@ else:
     import tomli as tomllib
 
 PREFIX = "HYDRAULIC_"
+NUMBERS = ("max_body_mb", "max_rows", "threads", "start_timeout_s", "drain_timeout_s", "interval_s", "lease_s")
 TABLES = ("bindings", "environments", "policy", "roles")  # read by `configuration`
 
 
@@ -41,6 +42,11 @@ class Settings:
         "the rig's data: folder, zip, parquet or CSV; empty: ../shared/data, the download, else simulated",
         "path",
     )
+    database: str = _setting(
+        "", "where ledger and lease are kept; empty: the registry's own database, where its URI names one", "URI"
+    )
+    interval_s: float = _setting(30.0, "how often the controller looks by itself; a change wakes it at once", "s")
+    lease_s: float = _setting(15.0, "how long a dead controller's lease keeps others waiting", "s")
     host: str = _setting("127.0.0.1", "address that scorers and local deployments listen on", "address")
     max_body_mb: float = _setting(32.0, "largest request body that a scorer reads", "MB")
     max_rows: int = _setting(100_000, "most rows in one request", "rows")
@@ -50,7 +56,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "home", self.home.expanduser())
-        for name in ("max_body_mb", "max_rows", "threads", "start_timeout_s", "drain_timeout_s"):
+        for name in NUMBERS:
             if getattr(self, name) <= 0:
                 raise BadInput(f"{PREFIX}{name.upper()}={getattr(self, name)}: must be more than 0")
 

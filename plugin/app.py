@@ -33,7 +33,7 @@ def create_app() -> Any:  # Any: a Flask or a FastAPI application, as MLflow's s
 
 
 def wants_auth(environ: os._Environ[str] | dict[str, str]) -> bool:
-    """Whether basic-auth is configured: HYDRAULIC_AUTH says so ("on", "off"), or any of MLflow's own variables is set."""
+    """Whether basic-auth is configured: by HYDRAULIC_AUTH ("on", "off"), or by any of MLflow's own variables."""
     said = environ.get("HYDRAULIC_AUTH", "").lower()
     if said not in ("", "on", "off"):
         raise BadInput(f'HYDRAULIC_AUTH={said!r}: write "on" or "off", or leave it unset')

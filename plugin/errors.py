@@ -78,8 +78,13 @@ def from_mlflow(what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        status = error.get_http_status_code()
-        kind = next((kind for codes, kind in FROM_STATUS if status in codes), Failed)
-        raise kind(f"{what}: {error.message}") from error
+        raise from_mlflow_error(what, error) from error
     except (ConnectionError, TimeoutError) as error:
         raise Unavailable(f"{what}: {error}") from error
+
+
+def from_mlflow_error(what: str, error: MlflowException) -> HydraulicError:
+    """One error of MLflow's as this package's own."""
+    status = error.get_http_status_code()
+    kind = next((kind for codes, kind in FROM_STATUS if status in codes), Failed)
+    return kind(f"{what}: {error.message}")

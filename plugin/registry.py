@@ -1,13 +1,14 @@
-"""The registry as the controller reads it: through MLflow's client, in a few large pages, whatever the number of models."""
+"""The registry as the controller reads it: through MLflow's client, in few and large pages."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlflow_hydraulic.deployment import ModelVersion
-from mlflow_hydraulic.plugin.errors import from_mlflow
+from mlflow_hydraulic.plugin.errors import from_mlflow, from_mlflow_error
 from mlflow_hydraulic.registry import RegisteredModel, Registry, Version
 
 if TYPE_CHECKING:
@@ -86,12 +87,20 @@ def _version(found: MlflowVersion) -> Version:
 
 def _with_aliases(version: Version, aliases: Mapping[str, Any]) -> Version:
     mine = tuple(sorted(alias for alias, number in aliases.items() if int(number) == version.number))
-    return Version(
-        model=version.model,
-        number=version.number,
-        stage=version.stage,
-        aliases=mine,
-        tags=version.tags,
-        source=version.source,
-        run_id=version.run_id,
-    )
+    return replace(version, aliases=mine)
+
+
+def find_version(model: str, number: int) -> Version | None:
+    """One version with the user who trained it; None where there is none."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    try:
+        found = client.get_model_version(model, str(number))
+        run = client.get_run(found.run_id) if found.run_id else None
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise from_mlflow_error(f"models:/{model}/{number} cannot be read", error) from error
+    return replace(_version(found), trainer=run.info.user_id or "" if run else "")

@@ -39,7 +39,7 @@ WATCHED = (
 )
 
 
-class RefusedMove(MlflowException):
+class RefusedMove(MlflowException):  # type: ignore[misc]  # MlflowException is untyped
     """The gate said no: 403 for REST and Python, a toast with the reasons in MLflow's page."""
 
     def __init__(self, change: Change, verdict: Verdict) -> None:

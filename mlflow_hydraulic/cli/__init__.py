@@ -13,12 +13,17 @@ from mlflow_hydraulic.version import VERSION
 
 # command: (module that defines it, its one-line help)
 COMMANDS = {
+    "apply": ("mlflow_hydraulic.cli.plan", "Do what a saved plan says, if the world has not moved since."),
     "bundle": (
         "mlflow_hydraulic.cli.bundle",
         "Inspect a model's portable bundle and verify its certificate.",
     ),
+    "controller": ("mlflow_hydraulic.cli.controller", "Keep deployments in step with the registry."),
     "data": ("mlflow_hydraulic.cli.data", "Fetch, load, check, simulate and describe the rig's cycles."),
+    "db": ("mlflow_hydraulic.cli.db", "Make, upgrade and check the evidence database."),
     "local": ("mlflow_hydraulic.cli.local", "Look after deployments on this machine: list, start, stop, logs."),
+    "plan": ("mlflow_hydraulic.cli.plan", "Show what would be done, and why."),
+    "policy": ("mlflow_hydraulic.cli.policy", "Explain who may move what where."),
     "serve": ("mlflow_hydraulic.cli.serve", "Serve one model in four dialects on one port."),
     "train": ("mlflow_hydraulic.cli.train", "Train a model of one condition and log it to MLflow."),
 }

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 import sqlalchemy
@@ -91,7 +92,7 @@ def test_rows_follow_each_other_and_read_back(evidence: Engine) -> None:
         assert [row.seq for row in ledger.rows(connection, after=3)] == [4, 5]
         assert list(ledger.rows(connection, model="other")) == []
     assert rows[0].prev == ledger.GENESIS
-    assert all(later.prev == earlier.hash for earlier, later in zip(rows, rows[1:], strict=False))
+    assert all(later.prev == earlier.hash for earlier, later in pairwise(rows))
     assert verification(evidence).holds
 
 

@@ -1,0 +1,24 @@
+"""Tables for people: columns as wide as their widest cell, cut at the terminal's edge only in the last column."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a table; control characters in cells are shown, never sent to the terminal."""
+    clean = [[_printable(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(len(row[column]) for row in clean) for column in range(len(headings))]
+    edge = shutil.get_terminal_size((160, 24)).columns
+    return "\n".join(_line(row, widths, edge) for row in clean)
+
+
+def _line(row: Sequence[str], widths: Sequence[int], edge: int) -> str:
+    line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    return line if len(line) <= max(edge, before + 20) else line[: max(edge, before + 20) - 1] + "…"
+
+
+def _printable(cell: str) -> str:
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in cell)

@@ -1,0 +1,58 @@
+"""Wiring: the registry, targets and evidence database that the settings name. For plan, controller and ledger."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from mlflow_hydraulic.configuration import Configuration, read_configuration
+from mlflow_hydraulic.deploy_targets.environment import open_environment
+from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.evidence import database
+from mlflow_hydraulic.reconcile import World
+from mlflow_hydraulic.settings import Settings, read_settings, read_tables
+
+SCHEMES = ("sqlite", "postgresql", "mysql")
+
+
+def open_world(settings: Settings | None = None) -> World:
+    """The world of this process: MLflow's tracking and registry URIs, hydraulic.toml, HYDRAULIC_*."""
+    import mlflow
+
+    from mlflow_hydraulic.plugin.models import fetch
+    from mlflow_hydraulic.plugin.registry import MlflowRegistry
+
+    settings = settings or read_settings()
+    configuration = open_configuration()
+    return World(
+        registry=MlflowRegistry(mlflow.MlflowClient(), lambda uri: fetch(uri, settings.home)),
+        environments=configuration.environments,
+        targets={env.name: open_environment(env, settings) for env in configuration.environments},
+        database=open_evidence(settings),
+    )
+
+
+def open_configuration() -> Configuration:
+    """Environments and policy from hydraulic.toml."""
+    return read_configuration(read_tables())
+
+
+def open_evidence(settings: Settings | None = None) -> Engine:
+    """The evidence database, of this package's schema version; made beside MLflow's tables where it is not there."""
+    engine = database.open_database(evidence_uri(settings or read_settings()))
+    database.ready(engine)
+    return engine
+
+
+def evidence_uri(settings: Settings) -> str:
+    """HYDRAULIC_DATABASE, or the registry's database where MLflow names one rather than a server."""
+    if settings.database:
+        return settings.database
+    import mlflow
+
+    uri = str(mlflow.get_registry_uri())
+    if database.plain_uri(uri).partition(":")[0].partition("+")[0] in SCHEMES:
+        return uri
+    raise BadInput(
+        f"the registry is {uri}, which is no database: set HYDRAULIC_DATABASE to the one that the MLflow server uses, "
+        f'such as "postgresql://mlflow@db/mlflow"'
+    )
