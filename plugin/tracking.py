@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import requests
+from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
@@ -142,7 +143,8 @@ def dataset(result: TrainingResult, cycles: Cycles) -> PandasDataset:
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted", UserWarning)
         return from_pandas(
             frame,
-            source=cycles.source,
+            # MLflow takes only what looks like a place as a source, which simulated cycles do not have.
+            source=cycles.source if cycles.origin == "measured" else CodeDatasetSource({"source": cycles.source}),
             targets=result.target,
             name=f"hydraulic-rig-{cycles.origin}-{result.model.features}",
             digest=cycles.digest[:36] or None,
