@@ -10,6 +10,7 @@ REPORTS ?= .cache/reports
 STAGES = lint types contracts unit contract integration browser
 
 BIN = $(VENV)/bin
+STARTED := $(shell date +%s)
 PYTEST = $(BIN)/python -m pytest --junitxml=$(REPORTS)/$@.xml
 
 .DEFAULT_GOAL := help
@@ -54,7 +55,7 @@ $(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
 # --- the main job -----------------------------------------------------------------------------------------------------
 
 quickstart: $(VENV)/.installed
-	@HYDRAULIC_DATA="$(DATA)" $(BIN)/python examples/quickstart.py
+	@HYDRAULIC_DATA="$(DATA)" QUICKSTART_STARTED=$(STARTED) $(BIN)/python examples/quickstart.py
 
 stop: $(VENV)/.installed
 	@$(BIN)/python examples/quickstart.py --stop

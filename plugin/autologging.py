@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mlflow.utils.autologging_utils import autologging_integration, get_autologging_config, safe_patch
+
+if TYPE_CHECKING:
+    from mlflow_hydraulic.rig.cycles import Cycles
+    from mlflow_hydraulic.rig.train import TrainingResult
 
 INTEGRATION = "hydraulic"
 
@@ -37,13 +42,12 @@ def autolog(  # noqa: PLR0917 - MLflow's autologs take these by position too
     safe_patch(INTEGRATION, training, "train", _train_and_log, manage_run=True, extra_tags=extra_tags)
 
 
-def _train_and_log(original: Any, *args: Any, **kwargs: Any) -> Any:  # Any: it has the signature of `train`
-    from mlflow_hydraulic.plugin.tracking import log_training  # it imports the flavor, which imports this module
+def _train_and_log(original: Callable[..., TrainingResult], cycles: Cycles, **kwargs: object) -> TrainingResult:
+    from mlflow_hydraulic.plugin import tracking  # it imports the flavor, which imports this module
 
-    result = original(*args, **kwargs)
-    log_training(
-        result,
-        log_model=get_autologging_config(INTEGRATION, "log_models", True),
-        registered_model_name=get_autologging_config(INTEGRATION, "registered_model_name", None),
-    )
+    result = original(cycles, **kwargs)
+    tracking.log_evidence(result, cycles)
+    if get_autologging_config(INTEGRATION, "log_models", True):
+        name = get_autologging_config(INTEGRATION, "registered_model_name", None)
+        tracking.log_model(result, registered_model_name=name)
     return result

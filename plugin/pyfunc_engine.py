@@ -22,7 +22,7 @@ from mlflow_hydraulic.bundle.read import Bundle
 from mlflow_hydraulic.errors import Failed, NotFound
 from mlflow_hydraulic.plugin.pyfunc_schema import example_cells, input_schema
 from mlflow_hydraulic.schema import Label, Schema
-from mlflow_hydraulic.scoring.values import Cells, ModelCard, Scores
+from mlflow_hydraulic.scoring.values import Cells, ModelCard, RequestProblem, Scores
 
 REGISTERED = re.compile(r"models:/+([^/@]+)(?:/([^/@]+)|@([^/@]+))")
 DTYPES: dict[str, Any] = {
@@ -32,7 +32,8 @@ DTYPES: dict[str, Any] = {
     "integer": "int32",
     "boolean": "bool",
 }
-NULLABLE: dict[str, Any] = {"long": "Int64", "integer": "Int32", "boolean": "boolean"}
+NEVER_NULL = ("long", "integer", "boolean")  # MLflow's columns of these types hold a value in each row, or are absent
+CALLERS_FAULT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 NAMED_COLUMNS, TENSOR = "columns", "tensor"
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,12 @@ class PyfuncEngine:
     def score(self, cells: Cells) -> Scores:
         """Labels or values, and a classifier's probabilities. Shape of `cells`: (n, inputs), columns as the schema."""
         data = self._data(cells)
-        labels = _column(self._model.predict(data), len(cells))
+        try:
+            labels = _column(self._model.predict(data), len(cells))
+        except MlflowException as error:
+            if error.error_code in CALLERS_FAULT:  # the model's own schema or checks refuse these rows
+                raise RequestProblem(400, f"the model refuses the rows: {error.message[:500]}") from error
+            raise
         if self._estimator is None:
             return Scores(labels, None)
         return Scores(labels, np.asarray(self._estimator.predict_proba(data), dtype=np.float64))
@@ -69,10 +75,10 @@ class PyfuncEngine:
             missing = pd.isna(values)
             if not field.required and missing.all():
                 continue  # an optional column that no row has is left out, as MLflow's own server does
-            kind = DTYPES.get(field.type, "object")
-            if missing.any() and field.type in NULLABLE:
-                kind = NULLABLE[field.type]
-            columns[field.name] = pd.Series(values).astype(kind)
+            if field.type in NEVER_NULL and missing.any():
+                rule = "a column of this type must have a value in each row or be left out of all"
+                raise RequestProblem(400, f"is missing; {rule}", row=int(missing.argmax()), field=field.name)
+            columns[field.name] = pd.Series(values).astype(DTYPES.get(field.type, "object"))
         frame: pd.DataFrame = pd.DataFrame(columns, index=range(len(cells)))
         return frame
 

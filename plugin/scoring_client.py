@@ -66,11 +66,8 @@ def _split(frame: Any) -> Json:  # Any: a DataFrame
     split = json.loads(frame.to_json(orient="split"))
     rows = frame.to_numpy(dtype=object).tolist()
     data = [
-        [
-            cell if isinstance(cell, float) and not _missing(cell) else text
-            for cell, text in zip(row, texts, strict=True)
-        ]
-        for row, texts in zip(rows, split["data"], strict=True)
+        [cell if isinstance(cell, float) and math.isfinite(cell) else text for cell, text in zip(*pair, strict=True)]
+        for pair in zip(rows, split["data"], strict=True)
     ]
     return {"columns": split["columns"], "data": data}
 

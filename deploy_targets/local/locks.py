@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -67,8 +68,11 @@ def holder(path: Path) -> int | None:
         os.close(descriptor)
 
 
-def signal_holder(path: Path, number: signal.Signals) -> bool:
-    """Sends a signal to who holds `path`; False when nobody does. Never reaches a process that got the number later."""
+def signal_holder(path: Path, number: signal.Signals, *, wait_s: float = 0.0) -> bool:
+    """Sends a signal to who holds `path`, and waits up to `wait_s` for its end; False when nobody holds it.
+
+    Never reaches a process that got the holder's number later.
+    """
     pid = holder(path)
     if not pid:
         return False
@@ -79,10 +83,14 @@ def signal_holder(path: Path, number: signal.Signals) -> bool:
                 if holder(path) != pid:
                     return False
                 signal.pidfd_send_signal(process, number)
+                select.select([process], [], [], wait_s)  # readable when the process has ended
             finally:
                 os.close(process)
         else:
             os.kill(pid, number)
+            deadline = time.monotonic() + wait_s
+            while holder(path) is not None and time.monotonic() < deadline:
+                time.sleep(POLL_S)
     except ProcessLookupError:
         return False
     return True

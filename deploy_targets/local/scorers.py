@@ -187,7 +187,8 @@ class Slot:
             self.replica.upstream.close()
             self.crashes = crashes_in_a_row(self.crashes, time.monotonic() - started)
             code = self._process.returncode if self._process else None
-            self.why = f"{self.id} (version {self.model.version}) ended with code {code}"
+            # What kept it from coming back says more than how the process before it ended.
+            self.why = self.why or f"{self.id} (version {self.model.version}) ended with code {code}"
             log.error("%s; crash %d in a row", self.why, self.crashes)
             self._launch.changed()
             await asyncio.sleep(restart_delay_s(self.crashes, random.random()))  # noqa: S311 - jitter, no secret

@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -187,9 +187,11 @@ class LocalTarget:
             (signal.SIGTERM, self._settings.drain_timeout_s * 2 + KILL_AFTER_S),
             (signal.SIGKILL, KILL_AFTER_S),
         ):
-            if not signal_holder(folder.supervisor_lock, number) and holder(folder.supervisor_lock) is None:
-                return
-            if _until(lambda: holder(folder.supervisor_lock) is None, patience_s):
+            deadline = time.monotonic() + patience_s
+            while holder(folder.supervisor_lock) == 0 and time.monotonic() < deadline:
+                time.sleep(POLL_S)  # it has only just taken its lock
+            signal_holder(folder.supervisor_lock, number, wait_s=patience_s)
+            if holder(folder.supervisor_lock) is None:
                 return
         raise Failed(f"the supervisor of {folder.name!r} does not end, not even by SIGKILL: look at the machine")
 
@@ -272,12 +274,3 @@ def _refusal(folder: Folder, seen: Seen) -> str:
 def _url(folder: Folder, seen: Seen) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(seen.host, seen.host)  # noqa: S104 - read only
     return f"http://{f'[{host}]' if ':' in host else host}:{seen.port}/seldon/{folder.namespace}/{folder.name}"
-
-
-def _until(true: Callable[[], bool], patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_S)
-    return True

@@ -8,7 +8,8 @@ estimator, graph, rows, seed and libraries give the same bytes.
                        probabilities of the two labels differ by no more than this; ulp_of: the type in which ulps are
                        counted, over probabilities of 1e-6 and more
     groups             per group of rows, of which the first 32 are scored one at a time: rows, sha256 of the rows,
-                       largest_difference, largest_ulp, flips (rows whose label differs), ties (of these), exact_ties (of these, with equal probabilities)
+                       largest_difference, largest_ulp, flips (rows whose label differs), ties (of these),
+                       exact_ties (of these, with equal probabilities)
     digests            sha256 of graph, estimator (`bundle.fingerprint`) and background rows
     environment        versions of the libraries that computed it, and the kind of processor
     tie_rule, seed     in words; the seed of the random rows

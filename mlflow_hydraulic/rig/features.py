@@ -26,6 +26,8 @@ FEATURE_KINDS: tuple[FeatureKind, ...] = get_args(FeatureKind)
 MOMENTS = ("mean", "std", "min", "max", "skew", "kurtosis", "slope")
 CHUNK = 64  # cycles worked on at once: their 0.5 MB stay in the processor's cache
 CONSTANT = 1e-12  # a spread below this part of the sensor's magnitude is rounding, not signal
+LARGEST = 1e60  # no sensor's value; its fourth power is still a float64
+SMALLEST = 1e-140  # no sensor's variance; its square is still a float64
 
 
 class CycleMeans(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -79,7 +81,8 @@ class CycleStatistics(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         values = np.empty((len(X), len(SENSORS), len(MOMENTS) + self._segments()))
         for start in range(0, len(X), CHUNK):
             _statistics(seconds[start : start + CHUNK], out=values[start : start + CHUNK])
-        frame: pd.DataFrame = pd.DataFrame(values.reshape(len(X), -1), columns=self.get_feature_names_out())
+        width = values.shape[1] * values.shape[2]
+        frame: pd.DataFrame = pd.DataFrame(values.reshape(len(X), width), columns=self.get_feature_names_out())
         return frame
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
@@ -135,7 +138,7 @@ def _statistics(x: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     centred = x - mean[..., None]
     squared = centred * centred
     variance = np.einsum("csn->cs", squared) / n
-    moving = np.sqrt(variance) > CONSTANT * np.maximum(np.abs(low), np.abs(high))
+    moving = (np.sqrt(variance) > CONSTANT * np.maximum(np.abs(low), np.abs(high))) & (variance > SMALLEST)
     safe = np.where(moving, variance, 1.0)
     time = np.arange(n) - (n - 1) / 2
     moments = (
@@ -157,11 +160,12 @@ def _statistics(x: NDArray[np.float64], out: NDArray[np.float64]) -> None:
 
 def _check_finite(cycles: Cycles, values: NDArray[np.float64]) -> None:
     """`values`: shape (n, sensors, seconds or 1)."""
-    if np.isfinite(values).all():
+    wrong = ~(np.abs(values) <= LARGEST)  # so NaN is wrong too
+    if not wrong.any():
         return
-    cycle, sensor, second = (int(place[0]) for place in np.nonzero(~np.isfinite(values)))
+    cycle, sensor, second = (int(place[0]) for place in np.nonzero(wrong))
     where = f"second {second} of " if values.shape[-1] > 1 else ""
     raise BadInput(
         f"{cycles.source}: {where}cycle {cycle}, sensor {SENSOR_COLUMNS[sensor]}: "
-        f"{values[cycle, sensor, second]} is no finite number; remove the cycle or mend the data"
+        f"{values[cycle, sensor, second]} is no measurement; remove the cycle or mend the data"
     )

@@ -154,6 +154,7 @@ def _continue(url: str, part: Path, progress: Progress, connect_s: float) -> Non
 
 def _receive(answer: requests.Response, file: IO[bytes], start: int, total: int | None, progress: Progress) -> None:
     done = start
+    answer.raw.enforce_content_length = False  # else the last bytes before a cut are lost; `total` finds the cut
     for chunk in answer.iter_content(CHUNK_BYTES):
         done += len(chunk)
         if done > MAX_ZIP_BYTES:

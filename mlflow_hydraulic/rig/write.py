@@ -85,7 +85,7 @@ def write_uci(cycles: Cycles, folder: Path, *, progress: Callable[[Sensor], None
     if cycles.origin == "simulated":  # first, so that a folder cut off halfway is never taken for measurements
         _write_text(folder / MARKER, [README])
     for i, sensor in enumerate(SENSORS):
-        _write_text(folder / f"{sensor.name}.txt", _sensor_lines(cycles.seconds[:, i, :], sensor))
+        _write_text(folder / f"{sensor.name}.txt", sensor_lines(cycles.seconds[:, i, :], sensor))
         progress(sensor)
     rows = cycles.conditions.to_numpy()
     _write_text(folder / PROFILE, ("\t".join(map(str, row)) + "\n" for row in rows.tolist()))
@@ -129,7 +129,8 @@ def _write_text(path: Path, lines: Iterator[str] | list[str]) -> None:
         text.writelines(lines)
 
 
-def _sensor_lines(seconds: NDArray[np.float64], sensor: Sensor) -> Iterator[str]:
+def sensor_lines(seconds: NDArray[np.float64], sensor: Sensor) -> Iterator[str]:
+    """One sensor's text, a line a cycle, of per-second means of shape (n, 60)."""
     unit = 10 ** decimals_of(sensor)
     for row in seconds:
         samples = _samples(np.rint(row * unit * sensor.rate_hz).astype(np.int64), sensor.rate_hz)

@@ -66,7 +66,7 @@ class MlflowDialect:
         self._reader = RowReader(card.schema)
         self._names = list(card.schema.output_names)
         self._decoder = msgspec.json.Decoder(_Quick)
-        well = partial(_fixed, Answer(body=b"\n"))
+        well = partial(_fixed, Answer(body=b"\n", content_type=b"text/plain"))  # MLflow calls this line JSON
         self._routes: dict[tuple[str, str], Callable[[Call], Answer]] = {
             ("GET", "/ping"): well,
             ("GET", "/health"): well,

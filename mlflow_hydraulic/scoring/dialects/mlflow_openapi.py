@@ -31,8 +31,8 @@ def paths(card: ModelCard) -> Json:
     text = {"type": "string"}
     return {
         "/invocations": post("Score rows", request, content(answer), tag=TAG, error=ERROR),
-        "/ping": get("Whether the scorer takes requests", content(text), TAG),
-        "/health": get("Whether the scorer takes requests", content(text), TAG),
+        "/ping": get("Whether the scorer takes requests", content(text, media="text/plain"), TAG),
+        "/health": get("Whether the scorer takes requests", content(text, media="text/plain"), TAG),
         "/version": get("This software's version", content(text, media="text/plain"), TAG),
     }
 
