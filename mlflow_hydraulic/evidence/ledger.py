@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,6 +19,7 @@ from mlflow_hydraulic.errors import Unavailable, Untrusted
 from mlflow_hydraulic.evidence.tables import ledger, ledger_head
 
 GENESIS = "0" * 64
+BEFORE_ALL = -(2**62)  # a forged row may have any number
 UNKNOWN_ACTOR = "unknown"
 CONTROLLER_ACTOR = "hydraulic-controller"
 
@@ -121,28 +123,65 @@ def rows(connection: Connection, *, model: str | None = None, after: int = 0, un
 
 
 def verify(connection: Connection, *, anchor: Mapping[str, object] | None = None) -> Verification:
-    """Read the whole chain and name every row that was changed, dropped, added or moved.
+    """Read the whole chain and name every row that was changed, dropped, added or moved; writers may go on meanwhile.
 
     anchor: {"seq": ..., "hash": ...} kept outside the database; it finds a chain that was rewritten to its very head.
     """
-    faults: list[Fault] = []
-    count, prev, expected = 0, GENESIS, 1
-    anchored = anchor is None
-    for row in rows(connection):
-        count += 1
-        faults += _faults(row, prev, expected)
-        if anchor is not None and row.seq == anchor.get("seq"):
-            anchored = True
-            if row.hash != anchor.get("hash"):
-                faults.append(Fault(row.seq, "its hash is not the anchored one: the chain was rewritten up to here"))
-        prev, expected = row.hash, row.seq + 1
-    head = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1)).one_or_none()
-    if head is None or (head.seq, head.hash) != (expected - 1, prev):
-        stored = "missing" if head is None else f"seq {head.seq}"
-        faults.append(Fault(expected, f"the head ({stored}) is not the last row ({expected - 1}): rows were dropped"))
-    if not anchored and anchor is not None:
-        faults.append(Fault(count, f"the anchored row {anchor.get('seq')} is not there: rows were dropped"))
-    return Verification(rows=count, head=prev, faults=tuple(faults))
+    chain = Chain(anchor)
+    head = None
+    for round_ in itertools.count():
+        before = chain.rows
+        for row in rows(connection, after=chain.last if chain.rows else BEFORE_ALL):
+            chain.take(row)
+        if round_ and chain.rows == before:  # the head is ahead and no row follows: they were dropped
+            break
+        head = _head(connection)
+        if head == (chain.last, chain.hash):
+            break  # else rows may have been written since we read: look once more
+    return chain.verification(head)
+
+
+def _head(connection: Connection) -> tuple[int, str] | None:
+    """The seq and hash in the head row; None where there is no head row."""
+    found = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1)).one_or_none()
+    return (int(found.seq), str(found.hash)) if found else None
+
+
+class Chain:
+    """A check of rows that come one by one, oldest first, from a database or from an exported file."""
+
+    def __init__(self, anchor: Mapping[str, object] | None = None) -> None:
+        self.rows, self.last, self.hash = 0, 0, GENESIS
+        self._faults: list[Fault] = []
+        self._anchor = anchor
+        self._anchored = anchor is None
+        self._check_anchor()
+
+    def take(self, row: Row) -> None:
+        self.rows += 1
+        self._faults += _faults(row, self.hash, self.last + 1)
+        self.last, self.hash = row.seq, row.hash
+        self._check_anchor()
+
+    def _check_anchor(self) -> None:
+        if self._anchor is None or self.last != self._anchor.get("seq"):
+            return
+        self._anchored = True
+        if self.hash != self._anchor.get("hash"):
+            problem = "its hash is not the anchored one: the chain was rewritten up to here"
+            self._faults.append(Fault(self.last, problem))
+
+    def verification(self, head: tuple[int, str] | None) -> Verification:
+        """What was found; `head` is what the head row says, None where it is missing."""
+        faults = list(self._faults)
+        if head != (self.last, self.hash):
+            stored = "missing" if head is None else f"seq {head[0]}"
+            problem = f"the head ({stored}) is not the last row ({self.last}): rows were dropped"
+            faults.append(Fault(self.last + 1, problem))
+        if self._anchor is not None and not self._anchored:
+            problem = f"the anchored row {self._anchor.get('seq')} is not there: rows were dropped"
+            faults.append(Fault(self.rows, problem))
+        return Verification(rows=self.rows, head=self.hash, faults=tuple(faults))
 
 
 def _faults(row: Row, prev: str, expected: int) -> Iterator[Fault]:

@@ -31,8 +31,9 @@ def last_said(connection: Connection, verbs: Sequence[str]) -> dict[Key, object]
         .group_by(ledger.c.workspace, ledger.c.verb, ledger.c.subject)
         .subquery()
     )
-    found = connection.execute(select(ledger).join(newest, ledger.c.seq == newest.c.seq)).mappings()
-    return {(row["workspace"], row["verb"], row["subject"]): json.loads(row["after"]) for row in found}
+    columns = (ledger.c.workspace, ledger.c.verb, ledger.c.subject, ledger.c.after)
+    found = connection.execute(select(*columns).join(newest, ledger.c.seq == newest.c.seq))
+    return {(workspace, verb, subject): json.loads(after) for workspace, verb, subject, after in found}
 
 
 def stage_subject(model: str, version: int) -> str:

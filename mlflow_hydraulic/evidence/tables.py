@@ -29,6 +29,7 @@ ledger = Table(
     Column("prev", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("ix_hydraulic_ledger_model", "model", "seq"),
+    Index("ix_hydraulic_ledger_verb", "verb", "workspace", "subject", "seq"),
 )
 
 ledger_head = Table(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 
+import alembic.command
 import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
@@ -56,6 +58,18 @@ def test_an_upgrade_twice_is_one_upgrade(evidence: Engine) -> None:
     fill(evidence, 2)
     assert database.upgrade(evidence) == database.check(evidence) == database.newest()
     assert verification(evidence).rows == 2
+
+
+def test_rows_of_an_older_schema_survive_the_upgrade(evidence: Engine) -> None:
+    fill(evidence, 3)
+    with evidence.begin() as connection:
+        config = database._config()
+        config.attributes["connection"] = connection
+        alembic.command.downgrade(config, "0001")
+    with pytest.raises(Failed, match="evidence schema is 0001"):
+        database.check(evidence)
+    database.upgrade(evidence)
+    assert (verification(evidence).rows, verification(evidence).holds) == (3, True)
 
 
 def test_no_table_is_made_before_mlflow_made_its_own(database_uri: str) -> None:
@@ -116,6 +130,8 @@ def test_a_row_stands_or_falls_with_its_transaction(evidence: Engine) -> None:
         ("delete from hydraulic_ledger where seq = 5", 5, "rows were dropped"),
         ("delete from hydraulic_ledger_head", 6, "rows were dropped"),
         ("update hydraulic_ledger set seq = 9 where seq = 5", 9, "row 5 is missing"),
+        ("update hydraulic_ledger set seq = 0 where seq = 2", 0, "row 1 is missing"),
+        ("update hydraulic_ledger set seq = -7 where seq = 2", -7, "row 1 is missing"),
     ],
 )
 def test_what_was_tampered_with_is_named(evidence: Engine, sql: str, seq: int, problem: str) -> None:
@@ -164,6 +180,24 @@ def test_eight_writers_lose_nothing(evidence: Engine) -> None:
         list(pool.map(write, range(8)))
     found = verification(evidence)
     assert (found.rows, found.faults) == (400, ())
+
+
+def test_a_chain_is_read_while_it_grows(evidence: Engine) -> None:
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.is_set():
+            fill(evidence, 3)
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(write)
+        try:
+            seen = [verification(evidence) for _ in range(20)]
+        finally:
+            ended.set()
+        writer.result()
+    assert [found.faults for found in seen] == [()] * 20
+    assert seen[-1].rows > seen[0].rows
 
 
 def test_a_writer_killed_in_the_middle_leaves_a_whole_chain(evidence: Engine, database_uri: str) -> None:
