@@ -235,13 +235,16 @@ def _record_running(world: World, running: Sequence[Running], outcomes: Sequence
 def running_events(
     running: Sequence[Running], last: Mapping[str, object], because: Mapping[tuple[str, str], str]
 ) -> list[Event]:
-    """Events for every deployment that runs otherwise than `last` (by "environment/name") tells. Pure."""
+    """Events for every deployment that runs otherwise than `last` (by "environment/name") tells. Pure.
+
+    Only what was seen healthy counts as having run: as-of tells of it, and a rollback goes back to it.
+    """
     now = {f"{one.environment}/{one.deployment.name}": one for one in running}
     events = []
     for subject in sorted(now.keys() | last.keys()):
         one, before = now.get(subject), last.get(subject)
         after = composition(one) if one else None
-        if before == after:
+        if before == after or (one and one.state != "healthy"):
             continue
         environment, _, name = subject.partition("/")
         reason = because.get((environment, name))

@@ -15,10 +15,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.pool import StaticPool
 
 from mlflow_hydraulic.bindings import preset
+from mlflow_hydraulic.deployment import State
 from mlflow_hydraulic.errors import Failed, Unavailable
 from mlflow_hydraulic.evidence import ledger, tables
-from mlflow_hydraulic.reconcile import Pass, World, composition, look, run_pass
-from tests.unit.worlds import Clock, MemoryRegistry, MemoryTarget
+from mlflow_hydraulic.reconcile import Pass, World, composition, look, run_pass, running_events
+from tests.unit.worlds import Clock, MemoryRegistry, MemoryTarget, running
 
 STAGES = preset("stages")
 
@@ -213,6 +214,16 @@ def test_changes_behind_our_back_are_written_down_as_unknown(scene: Scene) -> No
     assert sorted(gone) == [("models:/m/1", None), ("models:/m/1#hydraulic.weight", None)]
     scene.passes()
     assert len(scene.rows("stage", "tag")) == 4
+
+
+def test_only_what_was_seen_healthy_has_run() -> None:
+    states: tuple[State, ...] = ("failed", "launching", "unhealthy", "healthy")
+    shown = {state: running("prod", (2, 100), state=state) for state in states}
+    before = {"prod/m": composition(running("prod", (1, 100)))}
+    for state, one in shown.items():
+        told = [event.after for event in running_events([one], before, {})]
+        assert told == ([composition(one)] if state == "healthy" else [])
+    assert running_events([shown["failed"]], {}, {}) == []
 
 
 def test_the_version_shows_what_runs_and_nothing_once_it_ended(scene: Scene) -> None:
