@@ -24,6 +24,7 @@ def create_app() -> Any:  # Any: a Flask or a FastAPI application, as MLflow's s
     from mlflow.server import app
 
     watch_registry()
+    app.before_request(forget_plain_page)
     app.after_request(keep_comment)
     if wants_auth(os.environ):
         from mlflow.server import auth
@@ -66,21 +67,31 @@ def _without_auth(app: Flask) -> Any:
     return create_fastapi_app(app)
 
 
+def forget_plain_page() -> None:
+    """Answer with the page itself, never "304 Not Modified": a browser may hold it from before our script was in it."""
+    from flask import request
+
+    if _is_page(request.path):
+        for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE"):
+            request.environ.pop(name, None)
+
+
+def _is_page(path: str) -> bool:
+    prefix = os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
+    return path in (f"{prefix}/", prefix or "/")
+
+
 def keep_comment(response: Response) -> Response:
     """Put our script into MLflow's one page: it sends the stage dialog's comment along, which MLflow drops."""
     from flask import request
 
-    prefix = os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
-    if (
-        request.path not in (f"{prefix}/", prefix or "/")
-        or response.mimetype != "text/html"
-        or response.status_code != 200
-    ):
+    if not _is_page(request.path) or response.mimetype != "text/html" or response.status_code != 200:
         return response
     response.direct_passthrough = False
     page = response.get_data(as_text=True)
     script = f"<script>{PAGE_SCRIPT.read_text(encoding='utf-8')}</script>"
     response.set_data(page.replace("<head>", f"<head>{script}", 1))
-    response.headers.pop("ETag", None)
+    for name in ("ETag", "Last-Modified"):
+        response.headers.pop(name, None)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -40,10 +41,14 @@ WATCHED = (
 
 
 class RefusedMove(MlflowException):  # type: ignore[misc]  # MlflowException is untyped
-    """The gate said no: 403 for REST and Python, a toast with the reasons in MLflow's page."""
+    """The gate said no: 403 for REST and Python, a toast with the reasons in MLflow's page.
 
-    def __init__(self, change: Change, verdict: Verdict) -> None:
-        super().__init__(f"Not allowed: {'; '.join(verdict.reasons)}", error_code=PERMISSION_DENIED)
+    reason_wanted, in the answer's JSON: a reason is all that is missing; the page asks for it.
+    """
+
+    def __init__(self, change: Change, verdict: Verdict, *, reason_wanted: bool = False) -> None:
+        said = {"reason_wanted": True} if reason_wanted else {}
+        super().__init__(f"Not allowed: {'; '.join(verdict.reasons)}", error_code=PERMISSION_DENIED, **said)
         self.change = change
         self.verdict = verdict
 
@@ -61,9 +66,12 @@ class WatchedStoreMixin:
     def _judge(self, session: Session, changes: Sequence[Change]) -> None:
         who = caller()
         for change in changes:
-            verdict = judge(_move(session, change, who), self._configuration.environments, self._configuration.policy)
+            move = _move(session, change, who)
+            verdict = judge(move, self._configuration.environments, self._configuration.policy)
             if not verdict.allowed:
-                raise RefusedMove(change, verdict)
+                given = replace(move, reason="given")
+                enough = judge(given, self._configuration.environments, self._configuration.policy).allowed
+                raise RefusedMove(change, verdict, reason_wanted=enough)
         append(session.connection(), [self._event(change, who) for change in changes])
 
     def _event(self, change: Change, who: Caller) -> Event:
