@@ -14,6 +14,7 @@ from mlflow_hydraulic.version import VERSION
 # command: (module that defines it, its one-line help)
 COMMANDS = {
     "apply": ("mlflow_hydraulic.cli.plan", "Do what a saved plan says, if the world has not moved since."),
+    "as-of": ("mlflow_hydraulic.cli.asof", "Show what ran, and what the registry said, at any time."),
     "bundle": (
         "mlflow_hydraulic.cli.bundle",
         "Inspect a model's portable bundle and verify its certificate.",
@@ -21,11 +22,16 @@ COMMANDS = {
     "controller": ("mlflow_hydraulic.cli.controller", "Keep deployments in step with the registry."),
     "data": ("mlflow_hydraulic.cli.data", "Fetch, load, check, simulate and describe the rig's cycles."),
     "db": ("mlflow_hydraulic.cli.db", "Make, upgrade and check the evidence database."),
+    "down": ("mlflow_hydraulic.cli.up", "End what `up` runs in a folder."),
+    "history": ("mlflow_hydraulic.cli.history", "Tell what happened to one model, in words."),
+    "ledger": ("mlflow_hydraulic.cli.ledger", "Show, verify, export and anchor the ledger."),
     "local": ("mlflow_hydraulic.cli.local", "Look after deployments on this machine: list, start, stop, logs."),
     "plan": ("mlflow_hydraulic.cli.plan", "Show what would be done, and why."),
     "policy": ("mlflow_hydraulic.cli.policy", "Explain who may move what where."),
+    "rollback": ("mlflow_hydraulic.cli.rollback", "Go back to what ran before, through the gate."),
     "serve": ("mlflow_hydraulic.cli.serve", "Serve one model in four dialects on one port."),
     "train": ("mlflow_hydraulic.cli.train", "Train a model of one condition and log it to MLflow."),
+    "up": ("mlflow_hydraulic.cli.up", "Run server, controller and local deployments in one command."),
 }
 
 
@@ -38,7 +44,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]}.{cmd_name} is not a click command")
         return command
