@@ -2,8 +2,8 @@
 
     python -m mlflow_hydraulic.cli.keeper PIPE PROGRAM [ARGUMENT ...]
 
-PIPE is the reading end of a pipe that only `hydraulic up` holds open: it closes when that dies, even by SIGKILL. Started
-by `processes` as the leader of a process group of its own, in which the command and its children live.
+PIPE is the reading end of a pipe that only `hydraulic up` holds open: it closes when that dies, even by SIGKILL.
+Started by `processes` as the leader of a process group of its own, in which the command and its children live.
 """
 
 from __future__ import annotations
