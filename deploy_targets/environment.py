@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from mlflow_hydraulic.bindings import Environment
-from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
+from mlflow_hydraulic.deploy_targets.local.target import LocalTarget, Mode
 from mlflow_hydraulic.deployment import Deployment, Observed
-from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.errors import BadInput, Conflict, Failed, Unavailable
 from mlflow_hydraulic.plan import Running
 from mlflow_hydraulic.settings import Settings
 
@@ -13,29 +18,80 @@ KNOWN = (LocalTarget.name,)
 
 
 class LocalEnvironment:
-    """The deployments of one environment as processes on this machine, in the namespace that it names."""
+    """The deployments of one environment as processes on this machine, in the namespace that it names.
 
-    def __init__(self, environment: Environment, target: LocalTarget) -> None:
+    It remembers the generation in which it saw each deployment: a change is made to what was seen, or not at all, so
+    that a controller that slept through the end of its lease changes nothing.
+    """
+
+    def __init__(self, environment: Environment, target: LocalTarget, home: Path) -> None:
         self._environment = environment
         self._target = target
+        self._folder = home / "local" / environment.namespace
+        self._was_there = False
+        self._generations: dict[str, int] = {}
 
     def observe(self) -> list[Running]:
-        """All that serves or is to serve there; a folder that cannot be read is left to `hydraulic local`."""
-        seen = (running(self._environment.name, one) for one in self._target.observe(self._environment.namespace))
+        """All that serves or is to serve there; a deployment that cannot be read is left to `hydraulic local`.
+
+        `Unavailable` where the folder cannot be read, or was there and is gone: nobody can tell what runs then.
+        """
+        try:
+            self._look()
+            found = self._target.observe(self._environment.namespace)
+        except OSError as error:
+            raise Unavailable(f"{self._folder} cannot be read: {error}; what serves goes on serving") from error
+        self._generations = {one.name: one.generation for one in found}
+        seen = (running(self._environment.name, one) for one in found)
         return [one for one in seen if one is not None]
 
+    def _look(self) -> None:
+        try:
+            with os.scandir(self._folder):
+                self._was_there = True
+        except FileNotFoundError:
+            if self._was_there:
+                raise
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._was_there = True
+
     def apply(self, deployment: Deployment) -> None:
-        self._target.apply(deployment)
+        """Create or update, and return when it is healthy. `Unavailable` where a later try may succeed."""
+        generation = self._generations.get(deployment.name)
+        mode: Mode = "create" if generation is None else "either"
+        with _retryable():
+            self._look()
+            made = self._target.apply(deployment, mode=mode, expected=generation)
+        if made.state != "healthy":
+            raise Unavailable(f"deployment {deployment.name!r} is {made.state}: {made.cause}")
 
     def delete(self, name: str) -> None:
-        self._target.delete(self._environment.namespace, name)
+        with _retryable():
+            self._look()
+            self._target.delete(self._environment.namespace, name)
+
+
+@contextmanager
+def _retryable() -> Iterator[None]:
+    """A disk that is full and a deployment that somebody else changed are no faults of the model: they pass."""
+    try:
+        yield
+    except Conflict as error:
+        raise Unavailable(f"somebody else was quicker: {error}") from error
+    except Failed as error:
+        if isinstance(error.__cause__, OSError):
+            raise Unavailable(str(error)) from error
+        raise
+    except OSError as error:
+        raise Unavailable(f"{error}; check the disk and HYDRAULIC_HOME") from error
 
 
 def running(environment: str, observed: Observed) -> Running | None:
     """What a target shows, in the plan's words; None where nothing is known of it."""
     if observed.deployment is None or observed.state == "not found":
         return None
-    not_running = observed.state == "unhealthy" and observed.pid is None  # stopped, killed, or the machine restarted
+    # Stopped, killed, the machine restarted, or its deletion was interrupted: an update brings it back.
+    not_running = observed.state in ("unhealthy", "terminating") and observed.pid is None
     return Running(
         environment=environment,
         deployment=observed.deployment,
@@ -50,4 +106,4 @@ def open_environment(environment: Environment, settings: Settings) -> LocalEnvir
     if environment.target != LocalTarget.name:
         known = ", ".join(KNOWN)
         raise BadInput(f"environments.{environment.name}.target={environment.target!r}: known targets are {known}")
-    return LocalEnvironment(environment, LocalTarget(settings))
+    return LocalEnvironment(environment, LocalTarget(settings), settings.home)

@@ -87,6 +87,7 @@ class Desired:
     model: str
     environment: Environment
     arms: tuple[Arm, ...]
+    selector: str
     challenger: Version | None = None
     why: str = ""
 
@@ -121,6 +122,7 @@ def _desired(model: RegisteredModel, environment: Environment) -> Desired | None
         model=model.name,
         environment=environment,
         arms=_arms(selector, versions),
+        selector=str(selector),
         challenger=_challenger(model, environment, versions),
         why=f"{selector} is version {', '.join(str(version.number) for version in versions)}",
     )

@@ -17,7 +17,7 @@ operator = ["ds1"]
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import time
 from typing import Any
@@ -56,7 +56,20 @@ def read_configuration(tables: Mapping[str, Any]) -> Configuration:  # Any: pars
     for env in environments.values():
         if env.promotes_from and env.promotes_from not in known:
             raise BadInput(f"environments.{env.name}.promotes_from={env.promotes_from!r}: no such environment")
+    _refuse_shared(environments.values())
     return Configuration(environments=tuple(environments.values()), policy=_policy(tables, known))
+
+
+def _refuse_shared(environments: Iterable[Environment]) -> None:
+    """Two environments in one place would each end what the other deployed."""
+    owners: dict[tuple[str, str], str] = {}
+    for env in environments:
+        owner = owners.setdefault((env.target, env.namespace), env.name)
+        if owner != env.name:
+            raise BadInput(
+                f"environments.{env.name}.namespace={env.namespace!r}: {owner} has that namespace on {env.target}: "
+                f"give each environment one of its own"
+            )
 
 
 def _environment(name: str, table: Any, base: Environment | None) -> Environment:

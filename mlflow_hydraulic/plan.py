@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlflow_hydraulic.bindings import Desired, Environment, Problem, resolve
-from mlflow_hydraulic.deployment import Deployment, State
+from mlflow_hydraulic.deployment import Deployment, Predictor, State
 from mlflow_hydraulic.registry import RegisteredModel, Registry
 
 Kind = Literal["create", "update", "delete", "wait", "hold"]
@@ -20,6 +20,7 @@ CHANGES: tuple[Kind, ...] = ("create", "update", "delete")
 MANAGED = "hydraulic.managed-by"
 CONTROLLER = "controller"
 MODEL_LABEL = "hydraulic.model"
+SELECTED_BY = "hydraulic.selected-by"  # the selector that asked for it: whether its silence is a word depends on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +71,20 @@ class Running:
     def wanted(self) -> Wanted:
         shadow = self.deployment.shadow
         return Wanted(
-            arms=tuple((int(p.model.version), p.traffic) for p in self.deployment.predictors),
-            challenger=int(shadow.model.version) if shadow else None,
-            replicas=tuple((int(p.model.version), p.replicas) for p in self.deployment.predictors),
+            arms=tuple((self._number(p), p.traffic) for p in self.deployment.predictors),
+            challenger=self._number(shadow) if shadow else None,
+            replicas=tuple((self._number(p), p.replicas) for p in self.deployment.predictors),
         )
+
+    def _number(self, predictor: Predictor) -> int:
+        """The version; 0, which no version has, for another model that somebody put here by hand."""
+        model = predictor.model
+        return int(model.version) if model.name == self.model and model.version.isdecimal() else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One line of a plan. `wanted` is None for delete and hold."""
+    """One line of a plan. `wanted` is None for delete and hold; `selector` is what asks for it."""
 
     kind: Kind
     model: str
@@ -87,6 +93,7 @@ class Action:
     reason: str
     before: str = ""
     wanted: Wanted | None = None
+    selector: str = ""
 
     @property
     def changes(self) -> bool:
@@ -108,16 +115,21 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """One model in one environment, with what its decision looks at."""
+    """One model in one environment, with what its decision looks at.
+
+    named: what runs under the name that its deployment has or would get. ours: what the controller made, by
+    environment and model.
+    """
 
     name: str
     model: RegisteredModel | None
     environment: Environment
     seen: Running | None
+    named: Running | None
     environments: Sequence[Environment]
-    running: Sequence[Running]
+    ours: Mapping[tuple[str, str], Running]
 
-    def action(self, kind: Kind, reason: str, wanted: Wanted | None = None) -> Action:
+    def action(self, kind: Kind, reason: str, wanted: Wanted | None = None, selector: str = "") -> Action:
         return Action(
             kind=kind,
             model=self.name,
@@ -126,101 +138,153 @@ class _Case:
             reason=reason,
             before=str(self.seen.wanted) if self.seen else "",
             wanted=wanted,
+            selector=selector,
         )
 
 
-def make_plan(registry: Registry, environments: Sequence[Environment], running: Sequence[Running]) -> Plan:
-    """The plan for the whole registry: environments in their order, models by name, deletions last."""
-    ours = [seen for seen in running if seen.managed]
+def make_plan(
+    registry: Registry, environments: Sequence[Environment], running: Sequence[Running], blind: Collection[str] = ()
+) -> Plan:
+    """The plan for the whole registry: environments in their order, models by name, deletions last.
+
+    blind: environments whose target does not answer: nothing is planned there, and nothing is taken to run there.
+    """
+    ours = {(seen.environment, seen.model): seen for seen in running if seen.managed}
+    named = {(seen.environment, seen.deployment.name): seen for seen in running}
     models = {model.name: model for model in registry.models}
     actions: list[Action] = []
     for environment in environments:
-        here = {seen.model: seen for seen in ours if seen.environment == environment.name}
-        for name in sorted(models.keys() | here.keys()):
+        if environment.name in blind:
+            continue
+        here = {name for where, name in ours if where == environment.name}
+        for name in sorted(models.keys() | here):
             case = _Case(
                 name=name,
                 model=models.get(name),
                 environment=environment,
-                seen=here.get(name),
+                seen=ours.get((environment.name, name)),
+                named=named.get((environment.name, deployment_name(name))),
                 environments=environments,
-                running=ours,
+                ours=ours,
             )
-            actions += _decide(case)
+            action = _decide(case)
+            if action is not None:
+                actions.append(action)
     return Plan(
-        actions=tuple(sorted(actions, key=lambda action: action.kind == "delete")),
+        actions=tuple(sorted(_first_of_each_name(actions), key=lambda action: action.kind == "delete")),
         registry=registry.fingerprint(),
         running=running_digest(running),
     )
 
 
-def _decide(case: _Case) -> list[Action]:
+def _decide(case: _Case) -> Action | None:
     wish = resolve(case.model, case.environment) if case.model else None
     if isinstance(wish, Problem):
-        return [case.action("hold", wish.message)]
+        return case.action("hold", wish.message)
     if wish is not None:
         return _towards(wish, case)
-    return [_ending(case, case.seen)] if case.seen else []
+    return _ending(case, case.seen) if case.seen else None
 
 
-def _towards(wish: Desired, case: _Case) -> list[Action]:
+def _towards(wish: Desired, case: _Case) -> Action | None:
     wanted = Wanted(
         arms=tuple((arm.version.number, arm.weight) for arm in wish.arms),
         challenger=wish.challenger.number if wish.challenger else None,
         replicas=tuple((arm.version.number, arm.replicas) for arm in wish.arms if arm.replicas is not None),
     )
+    if case.seen is None and case.named is not None:
+        return case.action("hold", _name_taken(case.named))
     if case.seen is None or case.seen.state == "not found":
-        return [case.action("create", wish.why, wanted)]
+        return case.action("create", wish.why, wanted, wish.selector)
     if not wanted.met_by(case.seen.wanted):
-        return [case.action("update", wish.why, wanted)]
+        return case.action("update", wish.why, wanted, wish.selector)
     if case.seen.state == "failed":
-        return [case.action("update", f"it has failed: {case.seen.cause}", wanted)]
-    return []
+        return case.action("update", f"it has failed: {case.seen.cause}", wanted, wish.selector)
+    return None
 
 
-def _ending(case: _Case, seen: Running) -> Action:
+def _name_taken(by: Running) -> str:
+    whose = f"for model {by.model!r}" if by.managed else "by hand"
+    return (
+        f"deployment {by.deployment.name!r} was made {whose} and is not touched: delete it with "
+        f'"mlflow deployments delete", and this one takes its place'
+    )
+
+
+def _first_of_each_name(actions: Iterable[Action]) -> list[Action]:
+    """Two models whose names come to the same deployment's name: the first gets it, the second is told."""
+    owners: dict[tuple[str, str], str] = {}
+    kept = []
+    for action in actions:
+        owner = owners.setdefault((action.environment, action.name), action.model)
+        if owner != action.model and action.changes:
+            reason = f"its deployment would be called {action.name!r}, as that of model {owner!r}: rename one of them"
+            kept.append(replace(action, kind="hold", reason=reason, wanted=None))
+        else:
+            kept.append(action)
+    return kept
+
+
+def _ending(case: _Case, seen: Running) -> Action | None:
     """Nothing is wanted here any more: end what runs only where the registry says so, else hold it."""
     served = [number for number, _ in seen.wanted.arms]
-    lost = _intent_lost(case.model, served, case.environment)
+    lost = _intent_lost(case.model, served, case.environment, seen.deployment.labels.get(SELECTED_BY, ""))
     if case.model is None or lost:
         return case.action("hold", f"{lost}: what serves goes on serving until you say more")
-    waits_for = _unhealthy_successor(case, case.model, served)
-    if waits_for:
-        return case.action("wait", f"promoted to {waits_for}, which is not healthy with it yet")
+    archived = all(v is not None and v.stage == "Archived" for v in map(case.model.version, served))
+    for successor in _later(case.environment, case.environments):
+        asked = _asked(case.model, successor, served)
+        if not asked:
+            continue
+        if not successor.promotes_from and not archived:
+            return None  # promoted, and it stays here too: so it was configured
+        if successor.promotes_from and not _serves(case.ours.get((successor.name, case.name)), asked):
+            return case.action("wait", f"promoted to {successor.name}, which is not healthy with it yet")
     stages = [f"version {n} is now in stage {v.stage}" for n in served if (v := case.model.version(n))]
     return case.action("delete", ", ".join(stages))
 
 
-def _unhealthy_successor(case: _Case, model: RegisteredModel, served: Sequence[int]) -> str:
-    """The environment that these versions were promoted to while it does not serve them healthily; "" if none."""
-    for successor in case.environments:
-        if successor.promotes_from == case.environment.name and _promoted(model, successor, served):
-            above = [one for one in case.running if one.model == model.name and one.environment == successor.name]
-            if not any(_serves(one, served) for one in above):
-                return successor.name
-    return ""
+def _intent_lost(
+    model: RegisteredModel | None, served: Sequence[int], environment: Environment, selected_by: str
+) -> str:
+    """Why the registry's silence is not a word: model, version or alias are gone. Empty where it is a word.
 
-
-def _intent_lost(model: RegisteredModel | None, served: Sequence[int], environment: Environment) -> str:
-    """Why the registry's silence is not a word: model, version or alias are gone. Empty where it is a word."""
+    A stage that was set back is a word, and so is "Archived"; an alias that vanished or bindings that changed are none.
+    """
     if model is None:
         return "the registered model is gone"
     gone = [number for number in served if model.version(number) is None]
     if gone:
         return f"version {', '.join(map(str, gone))} was deleted while it serves"
-    if any(selector.kind == "stage" for selector in environment.champion):
+    if all(found is not None and found.stage == "Archived" for found in map(model.version, served)):
         return ""
-    archived = all(found is not None and found.stage == "Archived" for found in map(model.version, served))
-    return "" if archived else f"no alias of {', '.join(map(str, environment.champion))} is set"
+    way = f'archive version {", ".join(map(str, served))}, or use "mlflow deployments delete", to end it'
+    bound = [str(selector) for selector in environment.champion]
+    why = ""
+    if not environment.looks_at(model.name):
+        why = f"environments.{environment.name}.models={environment.models!r} leaves this model out"
+    elif selected_by.startswith("alias:") or not any(name.startswith("stage:") for name in bound):
+        why = f"no alias of {', '.join(bound)} is set"
+    elif selected_by and selected_by not in bound:
+        why = f"{selected_by} is no binding of {environment.name} any more"
+    return f"{why}; {way}" if why else ""
 
 
-def _promoted(model: RegisteredModel, successor: Environment, served: Sequence[int]) -> bool:
-    """Whether `successor` asks for one of these versions, even where a problem keeps it from getting it."""
-    asked = {version.number for selector in successor.champion for version in selector.matches(model)}
-    return successor.looks_at(model.name) and bool(asked & set(served))
+def _later(environment: Environment, environments: Sequence[Environment]) -> Sequence[Environment]:
+    """The environments that come after it in the order of promotion."""
+    names = [one.name for one in environments]
+    return environments[names.index(environment.name) + 1 :]
 
 
-def _serves(above: Running, served: Sequence[int]) -> bool:
-    return above.state == "healthy" and bool({n for n, _ in above.wanted.arms} & set(served))
+def _asked(model: RegisteredModel, successor: Environment, served: Sequence[int]) -> set[int]:
+    """Which of these versions `successor` asks for, even where a problem keeps it from getting them."""
+    if not successor.looks_at(model.name):
+        return set()
+    return {version.number for selector in successor.champion for version in selector.matches(model)} & set(served)
+
+
+def _serves(above: Running | None, asked: set[int]) -> bool:
+    return above is not None and above.state == "healthy" and asked <= {n for n, _ in above.wanted.arms}
 
 
 def _times(replicas: int | None) -> str:

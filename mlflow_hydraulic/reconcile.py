@@ -1,122 +1,75 @@
 """One pass of the controller: read what is wanted, see what runs, plan, apply, record. Level-triggered.
 
 Every pass starts from the world and from nothing else, so a crash anywhere heals with the next one. What a pass did is
-recorded from what is then seen to run, never from what was attempted. Called by `cli.controller` and by `cli.plan`.
+recorded from what is then seen to run, never from what was attempted. Called by `controller` and by `cli.plan`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection
 
-from mlflow_hydraulic.bindings import Environment
-from mlflow_hydraulic.clock import utc_now
-from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor
-from mlflow_hydraulic.errors import Conflict, HydraulicError, NotFound, Untrusted
-from mlflow_hydraulic.evidence import attempts, recorded
-from mlflow_hydraulic.evidence.ledger import CONTROLLER_ACTOR, Event, append
-from mlflow_hydraulic.plan import CONTROLLER, MANAGED, MODEL_LABEL, Action, Plan, Running, Wanted, make_plan
-from mlflow_hydraulic.registry import Registry, Version
+from mlflow_hydraulic.errors import Conflict, HydraulicError
+from mlflow_hydraulic.evidence import recorded
+from mlflow_hydraulic.evidence.ledger import Event, append
+from mlflow_hydraulic.evidence.running import running_events
+from mlflow_hydraulic.facts import Place, Trouble, changed_facts, concerned
+from mlflow_hydraulic.job import Job, remembered
+from mlflow_hydraulic.plan import Action, Plan, Running, make_plan
+from mlflow_hydraulic.registry import RegisteredModel, Registry
+from mlflow_hydraulic.world import Outcome, Pass, Sight, Sources, World
 
 log = logging.getLogger("hydraulic.controller")
 
 
-class RegistryReader(Protocol):
-    """The registry, as a pass needs it."""
-
-    def read(self) -> Registry: ...
-
-    def pin(self, version: Version) -> ModelVersion:
-        """Fetch the version's artefact and name it by digest; `NotFound` where it is missing."""
-        ...
-
-    def write_facts(self, model: str, version: int, facts: Mapping[str, str | None]) -> None:
-        """Set tags on a version (None removes one)."""
-        ...
+def look(sources: Sources) -> Plan:
+    """The plan for the world as it is now; nothing is changed or written. Raises where a target does not answer."""
+    registry = sources.registry.read()
+    sight = observe(sources)
+    for error in sight.blind.values():
+        raise error
+    return make_plan(registry, sources.environments, sight.running)
 
 
-class Target(Protocol):
-    """Where one environment's deployments run."""
-
-    def observe(self) -> Sequence[Running]: ...
-
-    def apply(self, deployment: Deployment) -> None:
-        """Create or update in place, and come back when it is healthy; raise with the cause when it is not."""
-        ...
-
-    def delete(self, name: str) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class World:
-    """All that a pass reads and writes. `targets` by environment name.
-
-    fence: called before each action; raises where this process may not act any more (its lease is lost).
-    """
-
-    registry: RegistryReader
-    environments: tuple[Environment, ...]
-    targets: Mapping[str, Target]
-    database: Engine
-    clock: Callable[[], datetime] = utc_now
-    fence: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one action: "done", "failed", or "later" (it failed before and its time has not come)."""
-
-    action: Action
-    result: str
-    cause: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """What one pass planned and did."""
-
-    plan: Plan
-    outcomes: tuple[Outcome, ...] = ()
-
-    @property
-    def progressed(self) -> bool:
-        """Whether something was done, so that another pass may find more to do."""
-        return any(outcome.result == "done" for outcome in self.outcomes)
-
-
-def look(world: World) -> Plan:
-    """The plan for the world as it is now; nothing is changed or written."""
-    return make_plan(world.registry.read(), world.environments, _observe(world))
+def observe(sources: Sources) -> Sight:
+    """What runs in every environment; a target that is away makes its own environment blind and no other."""
+    running: list[Running] = []
+    blind: dict[str, HydraulicError] = {}
+    for environment, target in sources.targets.items():
+        try:
+            running += target.observe()
+        except HydraulicError as error:
+            blind[environment] = error
+    return Sight(running=tuple(running), blind=blind)
 
 
 def run_pass(world: World, expected: Plan | None = None) -> Pass:
-    """One pass. A failure of one model is an outcome, never an exception; a registry or target that is away is one.
+    """One pass. A failure of one model is an outcome, never an exception; a registry or database that is away is one.
 
     expected: a plan that somebody approved; `Conflict` where the world has moved since it was made.
     """
+    with world.database.connect() as connection:
+        since = recorded.head(connection)
     registry = world.registry.read()
-    running = _observe(world)
-    plan = make_plan(registry, world.environments, running)
-    _refuse_moved(expected, plan)
-    _record_found(world, registry)
-    for action in plan.actions:
-        if not action.changes:
-            log.warning("%s %s: %s: %s", action.environment, action.model, action.kind, action.reason)
-    outcomes = tuple(_attempt(world, registry, running, action) for action in plan.changes)
-    after = _observe(world) if outcomes else running
-    _record_running(world, after, outcomes)
-    _write_facts(world, registry, after)
-    return Pass(plan=plan, outcomes=outcomes)
+    sight = observe(world)
+    plan = make_plan(registry, world.environments, sight.running, sight.blind)
+    _refuse_moved(expected, plan, sight)
+    _record_found(world, registry, since)
+    _record_running(world, sight, world.crew.busy, ())
+    outcomes = _act(world, registry, sight, plan, again=expected is not None)
+    after = observe(world) if outcomes else sight
+    _record_running(world, after, world.crew.busy, outcomes)
+    _write_facts(world, _telling(world, registry, plan, outcomes), after, _troubles(world, registry, plan, outcomes))
+    return Pass(plan=plan, outcomes=outcomes, sight=after)
 
 
-def _refuse_moved(expected: Plan | None, plan: Plan) -> None:
+def _refuse_moved(expected: Plan | None, plan: Plan, sight: Sight) -> None:
     if expected is None:
         return
+    for error in sight.blind.values():
+        raise error
     moved = [what for what in ("registry", "running") if getattr(expected, what) != getattr(plan, what)]
     if moved or expected.changes != plan.changes:
         what = {"registry": "the registry says something else", "running": "something else runs"}
@@ -124,187 +77,94 @@ def _refuse_moved(expected: Plan | None, plan: Plan) -> None:
         raise Conflict(f"the world has moved since this plan was made: {reasons}; nothing was done, plan anew")
 
 
-def _observe(world: World) -> list[Running]:
-    return [seen for target in world.targets.values() for seen in target.observe()]
+def _act(world: World, registry: Registry, sight: Sight, plan: Plan, *, again: bool) -> tuple[Outcome, ...]:
+    """Do what the plan says, models side by side, the actions of one model in their order; what ended meanwhile.
 
-
-def _record_found(world: World, registry: Registry) -> None:
-    with world.database.begin() as connection:
-        said = recorded.last_said(connection, recorded.REGISTRY_VERBS)
-        append(connection, recorded.unrecorded(registry.models, said), world.clock())
-
-
-def _attempt(world: World, registry: Registry, running: Sequence[Running], action: Action) -> Outcome:
-    world.fence()
-    key = (action.environment, action.model)
-    wanted = f"{action.kind} {action.wanted}"
-    with world.database.connect() as connection:
-        before = attempts.known(connection).get(key)
-    if before and before.bars(wanted, world.clock()):
-        return Outcome(action=action, result="later", cause=before.cause)
-    try:
-        apply_action(world, registry, running, action)
-    except HydraulicError as error:
-        log.warning("%s %s: %s failed: %s", action.environment, action.model, action.kind, error)
-        attempt = attempts.failed(before, key=key, wanted=wanted, error=error, now=world.clock())
-        with world.database.begin() as connection:
-            attempts.remember(connection, attempt)
-            if before is None or before.cause != attempt.cause:
-                append(connection, [_failure(action, attempt)], world.clock())
-        return Outcome(action=action, result="failed", cause=str(error))
-    if before:
-        with world.database.begin() as connection:
-            attempts.forget(connection, *key)
-    return Outcome(action=action, result="done")
-
-
-def apply_action(world: World, registry: Registry, running: Sequence[Running], action: Action) -> None:
-    """Do what one line of a plan says."""
-    target = world.targets[action.environment]
-    if action.wanted is None:
-        target.delete(action.name)
-        return
-    model = registry.model(action.model)
-    numbers = [*dict(action.wanted.arms), *([action.wanted.challenger] if action.wanted.challenger else [])]
-    versions = {number: model.version(number) for number in numbers} if model else {}
-    pins = {number: _pin(world, number, version, action.model) for number, version in versions.items()}
-    environment = next(env for env in world.environments if env.name == action.environment)
-    seen = next((one for one in running if (one.environment, one.model) == (action.environment, action.model)), None)
-    target.apply(make_deployment(action, environment, pins, seen))
-
-
-def _pin(world: World, number: int, version: Version | None, model: str) -> ModelVersion:
-    """Pin by digest; a version whose artefact is not what it was the first time is never served."""
-    if version is None:
-        raise NotFound(f"version {number} of {model!r} was deleted after the plan was made: plan anew")
-    pinned = world.registry.pin(version)
-    with world.database.begin() as connection:
-        first = recorded.last_said(connection, ("pinned",)).get(("default", "pinned", version.uri))
-        if first is None:
-            event = Event(verb="pinned", subject=version.uri, actor=CONTROLLER_ACTOR, model=model, after=pinned.digest)
-            append(connection, [event], world.clock())
-    if first is not None and first != pinned.digest:
-        raise Untrusted(
-            f"{version.uri} has digest {pinned.digest[:12]}, but it had {str(first)[:12]} when it was first pinned: "
-            f"its artefact was changed after registration; register a new version"
-        )
-    return pinned
-
-
-def make_deployment(
-    action: Action, environment: Environment, pins: Mapping[int, ModelVersion], seen: Running | None
-) -> Deployment:
-    """The deployment that `action` asks for; what the registry does not speak of (replicas) stays as it runs."""
-    wanted = action.wanted or Wanted(arms=())
-    running = dict(seen.wanted.replicas) if seen else {}
-    most = max(running.values(), default=1)
-    replicas = {number: most for number, _ in wanted.arms} | running | dict(wanted.replicas)
-    return Deployment(
-        name=action.name,
-        namespace=environment.namespace,
-        predictors=tuple(
-            Predictor(name=f"v{n}", model=pins[n], traffic=weight, replicas=replicas[n]) for n, weight in wanted.arms
-        ),
-        shadow=Predictor(name=f"v{wanted.challenger}", model=pins[wanted.challenger]) if wanted.challenger else None,
-        labels={MANAGED: CONTROLLER, MODEL_LABEL: action.model},
-    )
-
-
-def _failure(action: Action, attempt: attempts.Attempt) -> Event:
-    return Event(
-        verb="failed",
-        subject=f"{action.environment}/{action.name}",
-        actor=CONTROLLER_ACTOR,
-        model=action.model,
-        environment=action.environment,
-        before=action.before,
-        after=str(action.wanted) if action.wanted else "",
-        reason=f"{attempt.cause} ({'waits for a change' if attempt.permanent else 'will be tried again'})",
-    )
-
-
-def _record_running(world: World, running: Sequence[Running], outcomes: Sequence[Outcome]) -> None:
-    """Write down what runs where the ledger says otherwise; exactly once, whoever was killed on the way."""
-    because = {(o.action.environment, o.action.name): o.action.reason for o in outcomes if o.result == "done"}
-    with world.database.begin() as connection:
-        said = recorded.last_said(connection, (recorded.RUNS,))
-        last = {subject: after for (_, _, subject), after in said.items()}
-        append(connection, running_events(running, last, because), world.clock())
-
-
-def running_events(
-    running: Sequence[Running], last: Mapping[str, object], because: Mapping[tuple[str, str], str]
-) -> list[Event]:
-    """Events for every deployment that runs otherwise than `last` (by "environment/name") tells. Pure.
-
-    Only what was seen healthy counts as having run: as-of tells of it, and a rollback goes back to it.
+    again: try also what failed for good or whose time has not come.
     """
-    now = {f"{one.environment}/{one.deployment.name}": one for one in running}
-    events = []
-    for subject in sorted(now.keys() | last.keys()):
-        one, before = now.get(subject), last.get(subject)
-        after = composition(one) if one else None
-        if before == after or (one and one.state != "healthy"):
-            continue
-        environment, _, name = subject.partition("/")
-        reason = because.get((environment, name))
-        events.append(
-            Event(
-                verb=recorded.RUNS,
-                subject=subject,
-                actor=CONTROLLER_ACTOR,
-                model=one.model if one else str(before["model"]) if isinstance(before, dict) else "",
-                environment=environment,
-                before=before,
-                after=after,
-                reason=reason or "seen by the controller",
-            )
-        )
-    return events
+    busy = world.crew.busy
+    todo: dict[str, list[Action]] = {}
+    for action in plan.changes:
+        if action.model not in busy:
+            todo.setdefault(action.model, []).append(action)
+    memory = remembered(world, plan, sight, busy)
+    jobs = {model: Job(world, registry, sight, memory, actions, again).run for model, actions in todo.items()}
+    return tuple(outcome for outcomes in world.crew.do(jobs).values() for outcome in outcomes)
 
 
-def composition(one: Running) -> dict[str, object]:
-    """What answers there, as JSON: model, predictors with version, digest, traffic, replicas, and the shadow."""
-    deployment = one.deployment
-    return {
-        "model": one.model,
-        "predictors": [_predictor(p) for p in deployment.predictors],
-        "shadow": _predictor(deployment.shadow) if deployment.shadow else None,
-    }
+def _record_found(world: World, registry: Registry, since: int) -> None:
+    """Write down intent that came about behind our back. `since`: the ledger's head before `registry` was read."""
+
+    def events(connection: Connection) -> list[Event]:
+        found = recorded.unrecorded(registry, recorded.registry_said(connection))
+        # What was said while the registry was read may not be in what was read: the next pass looks at it.
+        changed = recorded.models_changed(connection, since) if found else set()
+        return [event for event in found if (event.workspace, event.model) not in changed]
+
+    _append(world, events)
 
 
-def _predictor(predictor: Predictor) -> dict[str, object]:
-    said = asdict(predictor.model)
-    return {**said, "traffic": predictor.traffic, "replicas": predictor.replicas}
+def _record_running(world: World, sight: Sight, busy: Collection[str], outcomes: Sequence[Outcome]) -> None:
+    """Write down what runs where the ledger says otherwise; exactly once, whoever was killed on the way.
+
+    Left out: environments that cannot be seen, and models that are being changed at this moment.
+    """
+    because = {(o.action.environment, o.action.name): o.action.reason for o in outcomes if o.result == "done"}
+    seen = world.targets.keys() - sight.blind.keys()
+    settled = [one for one in sight.running if one.model not in busy]
+    unsettled = {f"{one.environment}/{one.deployment.name}" for one in sight.running if one.model in busy}
+
+    def events(connection: Connection) -> list[Event]:
+        last = {
+            subject: after
+            for (space, _, subject), after in recorded.last_said(connection, (recorded.RUNS,)).items()
+            if space == world.workspace and subject.partition("/")[0] in seen and subject not in unsettled
+            if not (isinstance(after, dict) and after["model"] in busy)
+        }
+        return running_events(settled, last, because, world.workspace)
+
+    _append(world, events)
 
 
-def _write_facts(world: World, registry: Registry, running: Sequence[Running]) -> None:
+def _append(world: World, events: Callable[[Connection], list[Event]]) -> None:
+    """Append what `events` finds. Looks first without a lock: a pass with nothing to say writes nothing."""
+    with world.database.connect() as connection:
+        if not events(connection):
+            return
+    with world.database.begin() as connection:
+        recorded.hold_head(connection)
+        world.fence()
+        append(connection, events(connection), world.clock())
+
+
+def _write_facts(
+    world: World, models: Sequence[RegisteredModel], sight: Sight, troubles: Mapping[Place, Trouble]
+) -> None:
     """Tags that show in MLflow's own page what really runs; only where they differ from what is there."""
-    for model in registry.models:
-        for version in model.versions:
-            facts = facts_of(version, running, world.environments)
-            changed = {tag: value for tag, value in facts.items() if version.tags.get(tag) != value}
-            if not changed:
-                continue
-            try:
-                world.registry.write_facts(model.name, version.number, changed)
-            except HydraulicError as error:  # a fact that is not written today is written by the next pass
-                log.warning("tags of %s were not written: %s", version.uri, error)
+    environments = [env for env in world.environments if env.name not in sight.blind]
+    for version, facts in changed_facts(models, environments, sight.running, troubles):
+        world.fence()
+        try:
+            world.registry.write_facts(version.model, version.number, facts)
+        except HydraulicError as error:  # a fact that is not written today is written by the next pass
+            log.warning("tags of %s were not written: %s", version.uri, error)
 
 
-def facts_of(
-    version: Version, running: Sequence[Running], environments: Sequence[Environment]
-) -> dict[str, str | None]:
-    """`hydraulic.<env>.state` and `hydraulic.<env>.endpoint` of one version; None where it does not run there. Pure."""
-    facts: dict[str, str | None] = {}
-    for environment in environments:
-        here = [
-            one
-            for one in running
-            if one.managed
-            and (one.environment, one.model) == (environment.name, version.model)
-            and version.number in (*dict(one.wanted.arms), one.wanted.challenger)
-        ]
-        facts[f"hydraulic.{environment.name}.state"] = here[0].state if here else None
-        facts[f"hydraulic.{environment.name}.endpoint"] = here[0].endpoint if here else None
-    return facts
+def _telling(world: World, registry: Registry, plan: Plan, outcomes: Sequence[Outcome]) -> list[RegisteredModel]:
+    """The models of which this pass can tell how they are: not those that are being changed at this moment."""
+    told = {(outcome.action.environment, outcome.action.model) for outcome in outcomes}
+    untold = {action.model for action in plan.changes if (action.environment, action.model) not in told}
+    return [model for model in registry.models if model.name not in untold | world.crew.busy]
+
+
+def _troubles(world: World, registry: Registry, plan: Plan, outcomes: Sequence[Outcome]) -> dict[Place, Trouble]:
+    said: list[tuple[Action, str]] = [(action, action.reason) for action in plan.actions if action.kind == "hold"]
+    said += [(outcome.action, outcome.cause) for outcome in outcomes if outcome.result != "done"]
+    environments = {env.name: env for env in world.environments}
+    models = {model.name: model for model in registry.models}
+    return {
+        (action.environment, action.model): Trouble(
+            text=text, versions=concerned(models.get(action.model), environments[action.environment])
+        )
+        for action, text in said
+    }

@@ -52,9 +52,10 @@ class RegisteredModel:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All registered models at one moment."""
+    """All registered models of `workspaces` at one moment."""
 
     models: tuple[RegisteredModel, ...]
+    workspaces: tuple[str, ...] = ("default",)
 
     def model(self, name: str) -> RegisteredModel | None:
         return next((model for model in self.models if model.name == name), None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MODELS_PER_PAGE = 1000
 VERSIONS_PER_PAGE = 10_000
+IS_PROMPT = "mlflow.prompt.is_prompt"  # MLflow keeps prompts as registered models with this tag
 
 
 class MlflowRegistry:
@@ -25,29 +26,32 @@ class MlflowRegistry:
     fetch: downloads the model of a pinned URI and names it by digest.
     """
 
-    def __init__(self, client: MlflowClient, fetch: Callable[[str], ModelVersion]) -> None:
+    def __init__(self, client: MlflowClient, fetch: Callable[[str], ModelVersion], workspace: str = "default") -> None:
         self._client = client
         self._fetch = fetch
+        self._workspace = workspace
 
     def read(self) -> Registry:
-        """One moment's registry; `Unavailable` when it does not answer."""
+        """One moment's registry, without prompts; `Unavailable` when it does not answer."""
         with from_mlflow("the registry cannot be read"):
-            versions: dict[str, list[Version]] = defaultdict(list)
-            for found in _pages(self._client.search_model_versions, VERSIONS_PER_PAGE):
-                versions[found.name].append(_version(found))
+            versions: dict[str, dict[int, Version]] = defaultdict(dict)  # what moves while we read may come twice
+            for found in _pages(self._client.search_model_versions, VERSIONS_PER_PAGE, order_by=["name ASC"]):
+                versions[found.name][int(found.version)] = _version(found)
             return Registry(
                 tuple(
                     RegisteredModel(
                         name=model.name,
                         versions=tuple(
-                            _with_aliases(version, model.aliases)
-                            for version in sorted(versions[model.name], key=lambda version: version.number)
+                            _with_aliases(version, model.aliases) for _, version in sorted(versions[model.name].items())
                         ),
                         aliases={alias: int(number) for alias, number in model.aliases.items()},
                         tags=dict(model.tags),
+                        workspace=self._workspace,
                     )
                     for model in _pages(self._client.search_registered_models, MODELS_PER_PAGE)
-                )
+                    if model.tags.get(IS_PROMPT) != "true"
+                ),
+                (self._workspace,),
             )
 
     def pin(self, version: Version) -> ModelVersion:
@@ -64,10 +68,10 @@ class MlflowRegistry:
                     self._client.set_model_version_tag(model, str(version), tag, value)
 
 
-def _pages(search: Callable[..., Any], size: int) -> Iterator[Any]:  # Any: MLflow's entities
+def _pages(search: Callable[..., Any], size: int, **more: Any) -> Iterator[Any]:  # Any: MLflow's entities
     token = None
     while True:
-        page = search(max_results=size, page_token=token)
+        page = search(max_results=size, page_token=token, **more)
         yield from page
         token = page.token
         if not token:

@@ -19,7 +19,18 @@ FORMAT = 1
 NOTHING, ERROR, CHANGES = 0, 1, 2
 
 
-@click.command()
+class ExitsAsPlan(click.Command):
+    """A wrong option exits with 1: click's own 2 would say that there are changes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.show()
+            ctx.exit(ERROR)
+
+
+@click.command(cls=ExitsAsPlan)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for `hydraulic apply`.")
 def plan(*, as_json: bool, out: Path | None) -> None:
@@ -33,11 +44,11 @@ def plan(*, as_json: bool, out: Path | None) -> None:
       hydraulic plan --json | jq '.actions[] | select(.kind == "delete")'
       hydraulic plan --out monday.plan && hydraulic apply monday.plan
     """
-    from mlflow_hydraulic.cli.world import open_world
+    from mlflow_hydraulic.cli.world import open_sources
     from mlflow_hydraulic.reconcile import look
 
     try:
-        made = look(open_world())
+        made = look(open_sources())
         if out:
             save(made, out)
     except HydraulicError as error:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
+
 from sqlalchemy import Engine
 
 from mlflow_hydraulic.configuration import Configuration, read_configuration
 from mlflow_hydraulic.deploy_targets.environment import open_environment
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.evidence import database
-from mlflow_hydraulic.reconcile import World
 from mlflow_hydraulic.settings import Settings, read_settings, read_tables
+from mlflow_hydraulic.world import Sources, World
 
 SCHEMES = ("sqlite", "postgresql", "mysql")
 
 
 def open_world(settings: Settings | None = None) -> World:
-    """The world of this process: MLflow's tracking and registry URIs, hydraulic.toml, HYDRAULIC_*."""
+    """The world of this process: MLflow's tracking and registry URIs and workspace, hydraulic.toml, HYDRAULIC_*."""
+    settings = settings or read_settings()
+    sources = open_sources(settings)
+    return World(
+        registry=sources.registry,
+        environments=sources.environments,
+        targets=sources.targets,
+        database=open_evidence(settings),
+        workspace=_workspace(),
+    )
+
+
+def open_sources(settings: Settings | None = None) -> Sources:
+    """What a plan is made from: the same without the evidence database."""
     import mlflow
 
     from mlflow_hydraulic.plugin.models import fetch
@@ -23,12 +38,16 @@ def open_world(settings: Settings | None = None) -> World:
 
     settings = settings or read_settings()
     configuration = open_configuration()
-    return World(
-        registry=MlflowRegistry(mlflow.MlflowClient(), lambda uri: fetch(uri, settings.home)),
+    return Sources(
+        registry=MlflowRegistry(mlflow.MlflowClient(), lambda uri: fetch(uri, settings.home), _workspace()),
         environments=configuration.environments,
         targets={env.name: open_environment(env, settings) for env in configuration.environments},
-        database=open_evidence(settings),
     )
+
+
+def _workspace() -> str:
+    """MLflow's workspace of this process: a controller looks after one."""
+    return os.environ.get("MLFLOW_WORKSPACE", "").strip() or "default"
 
 
 def open_configuration() -> Configuration:

@@ -8,23 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from mlflow_hydraulic.evidence.ledger import UNKNOWN_ACTOR, Event
-from mlflow_hydraulic.evidence.tables import ledger
-from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel
+from mlflow_hydraulic.evidence.tables import ledger, ledger_head
+from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel, Registry
 
 REGISTRY_VERBS = ("stage", "alias", "tag", "delete version", "delete model", "rename model")
 RUNS = "runs"
 INITIAL_VERBS = ("stage", "alias", "tag")
 INITIAL = {"stage": "None"}
-
+MOST_NAMES = 500  # in one query: databases limit the number of bound values
 
 Key = tuple[str, str, str]  # workspace, verb, subject
 
 
 def last_said(connection: Connection, verbs: Sequence[str]) -> dict[Key, object]:
-    """The `after` of the newest row of each workspace, verb and subject."""
+    """The `after` of the newest row of each workspace, verb and subject, in the order of those rows."""
     newest = (
         select(func.max(ledger.c.seq).label("seq"))
         .where(ledger.c.verb.in_(verbs))
@@ -32,8 +32,83 @@ def last_said(connection: Connection, verbs: Sequence[str]) -> dict[Key, object]
         .subquery()
     )
     columns = (ledger.c.workspace, ledger.c.verb, ledger.c.subject, ledger.c.after)
-    found = connection.execute(select(*columns).join(newest, ledger.c.seq == newest.c.seq))
+    found = connection.execute(select(*columns).join(newest, ledger.c.seq == newest.c.seq).order_by(ledger.c.seq))
     return {(workspace, verb, subject): json.loads(after) for workspace, verb, subject, after in found}
+
+
+def last_said_of(connection: Connection, workspace: str, verb: str, subject: str) -> object:
+    """The `after` of the newest row of one verb and subject; None where there is none."""
+    query = select(ledger.c.after).where(
+        ledger.c.workspace == workspace, ledger.c.verb == verb, ledger.c.subject == subject
+    )
+    found = connection.execute(query.order_by(ledger.c.seq.desc()).limit(1)).scalar()
+    return None if found is None else json.loads(found)
+
+
+def registry_said(connection: Connection) -> dict[Key, object]:
+    """What the ledger says is in the registry now: deletions and renames carried out on what was said before them."""
+    return carried_out(last_said(connection, REGISTRY_VERBS))
+
+
+def carried_out(said: Mapping[Key, object]) -> dict[Key, object]:
+    """`said`, oldest first, with only what is still there; a name that is used again begins anew. Pure."""
+    now: dict[Key, object] = {}
+    for key, after in said.items():
+        space, verb, subject = key
+        if verb in INITIAL_VERBS:
+            now[key] = after
+            continue
+        for old in [k for k in now if k[0] == space and _concerns(verb, subject, k[2])]:
+            value = now.pop(old)
+            if verb == "rename model":
+                now[space, old[1], old[2].replace(subject, f"models:/{after}", 1)] = value
+    return {key: after for key, after in now.items() if after is not None}
+
+
+def _concerns(verb: str, changed: str, subject: str) -> bool:
+    if verb == "delete version":
+        return subject.split("#", maxsplit=1)[0] == changed
+    return f"models:/{model_of(subject)}" == changed
+
+
+def head(connection: Connection) -> int:
+    """The number of the ledger's last row."""
+    return int(connection.execute(select(ledger_head.c.seq).where(ledger_head.c.id == 1)).scalar_one())
+
+
+def hold_head(connection: Connection) -> None:
+    """Make other writers of the ledger wait until this transaction ends: what is read from here on stays true."""
+    connection.execute(update(ledger_head).where(ledger_head.c.id == 1).values(seq=ledger_head.c.seq))
+
+
+def somebody_spoke(connection: Connection, since: int) -> bool:
+    """Whether intent was changed, through this plugin, after row `since`."""
+    query = select(ledger.c.seq).where(
+        ledger.c.seq > since, ledger.c.verb.in_(REGISTRY_VERBS), ledger.c.actor != UNKNOWN_ACTOR
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def models_changed(connection: Connection, since: int) -> set[tuple[str, str]]:
+    """(workspace, model) of all whose intent was changed after row `since`."""
+    columns = (ledger.c.workspace, ledger.c.model, ledger.c.verb, ledger.c.after)
+    found = connection.execute(select(*columns).where(ledger.c.seq > since, ledger.c.verb.in_(REGISTRY_VERBS))).all()
+    renamed = {(row.workspace, str(json.loads(row.after))) for row in found if row.verb == "rename model"}
+    return {(row.workspace, row.model) for row in found} | renamed
+
+
+def last_words(connection: Connection, workspace: str, models: Sequence[str]) -> dict[str, int]:
+    """The number of the newest row about the intent of each of `models` that the ledger speaks of."""
+    words: dict[str, int] = {}
+    for start in range(0, len(models), MOST_NAMES):
+        query = (
+            select(ledger.c.model, func.max(ledger.c.seq))
+            .where(ledger.c.model.in_(models[start : start + MOST_NAMES]))
+            .where(ledger.c.workspace == workspace, ledger.c.verb.in_(REGISTRY_VERBS))
+            .group_by(ledger.c.model)
+        )
+        words.update({model: int(seq) for model, seq in connection.execute(query)})
+    return words
 
 
 def stage_subject(model: str, version: int) -> str:
@@ -48,13 +123,16 @@ def tag_subject(model: str, version: int, tag: str) -> str:
     return f"models:/{model}/{version}#{tag}"
 
 
-def unrecorded(models: Iterable[RegisteredModel], said: Mapping[Key, object]) -> list[Event]:
-    """Events by "actor unknown" for all intent in `models` that the ledger does not tell of."""
+def unrecorded(registry: Registry, said: Mapping[Key, object]) -> list[Event]:
+    """Events by "actor unknown" for all intent in `registry` of which `said`, by `registry_said`, does not tell.
+
+    Of workspaces that `registry` does not cover nothing is said.
+    """
     present: dict[Key, object] = {}
-    for model in models:
+    for model in registry.models:
         present.update(_intent(model))
     moved = [(key, said.get(key, INITIAL.get(key[1])), now) for key, now in present.items()]
-    gone = [(key, before, None) for key, before in said.items() if key not in present and _was_there(key, before, said)]
+    gone = [(key, was, None) for key, was in said.items() if key not in present and key[0] in registry.workspaces]
     return [_found(key, before, now) for key, before, now in [*moved, *gone] if before != now]
 
 
@@ -67,18 +145,6 @@ def _intent(model: RegisteredModel) -> Iterable[tuple[Key, object]]:
                 yield (space, "tag", tag_subject(model.name, version.number, tag)), version.tags[tag]
     for alias, number in model.aliases.items():
         yield (space, "alias", alias_subject(model.name, alias)), number
-
-
-def _was_there(key: Key, value: object, said: Mapping[Key, object]) -> bool:
-    """Whether the ledger still speaks of it as there: not set to nothing, nor deleted with its version or model."""
-    space, _, subject = key
-    model = model_of(subject)
-    return not (
-        key[1] not in INITIAL_VERBS
-        or value is None
-        or (space, "delete version", subject.split("#")[0]) in said
-        or (space, "delete model", f"models:/{model}") in said
-    )
 
 
 def model_of(subject: str) -> str:

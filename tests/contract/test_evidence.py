@@ -253,8 +253,8 @@ def test_failures_are_remembered_until_something_else_is_wanted(evidence: Engine
     now, key = utc_now(), ("prod", "m")
     first = attempts.failed(None, key=key, wanted="update v1", error=Unavailable("away"), now=now)
     with evidence.begin() as connection:
-        attempts.remember(connection, first)
-        attempts.remember(connection, first)
+        attempts.remember(connection, "default", first)
+        attempts.remember(connection, "default", first)
         known = attempts.known(connection)[key]
     assert known == first
     assert known.bars("update v1", now)
@@ -264,7 +264,7 @@ def test_failures_are_remembered_until_something_else_is_wanted(evidence: Engine
     assert second.failures == 2
     assert second.bars("update v1", now + timedelta(days=9))
     with evidence.begin() as connection:
-        attempts.forget(connection, *key)
+        attempts.forget(connection, "default", *key)
         assert attempts.known(connection) == {}
 
 

@@ -18,7 +18,9 @@ from mlflow_hydraulic.bindings import preset
 from mlflow_hydraulic.deployment import State
 from mlflow_hydraulic.errors import Failed, Unavailable
 from mlflow_hydraulic.evidence import ledger, tables
-from mlflow_hydraulic.reconcile import Pass, World, composition, look, run_pass, running_events
+from mlflow_hydraulic.evidence.running import composition, running_events
+from mlflow_hydraulic.reconcile import look, run_pass
+from mlflow_hydraulic.world import Pass, World
 from tests.unit.worlds import Clock, MemoryRegistry, MemoryTarget, running
 
 STAGES = preset("stages")
@@ -192,14 +194,23 @@ def test_an_artefact_that_is_not_what_it_was_is_never_served(scene: Scene) -> No
     assert "was changed after registration" in scene.rows("failed")[0].reason
 
 
-def test_a_target_that_is_away_is_seen_again_later(scene: Scene) -> None:
+def test_a_target_that_is_away_is_seen_again_later_and_hinders_no_other(scene: Scene) -> None:
     scene.registry.stage("m", 1, "Production")
+    scene.passes()
+    shown = dict(scene.registry.models["m"].versions[0].tags)
     scene.targets["prod"].away = Unavailable("no answer")
-    with pytest.raises(Unavailable):
-        run_pass(scene.world)
+    scene.registry.stage("m", 1, "Archived")
+    scene.registry.stage("m", 2, "Production")
+    scene.registry.stage("n", 1, "Staging")
+    scene.passes()
+    assert (scene.serving("dev"), scene.serving("prod")) == ({"n": "v1"}, {"m": "v1"})
+    assert scene.registry.models["m"].versions[0].tags == shown, "nobody knows what runs there: the tags stay"
+    assert len(scene.rows("runs")) == 2, "and nothing is recorded as ended"
+    with pytest.raises(Unavailable, match="no answer"):
+        look(scene.world)
     scene.targets["prod"].away = None
     scene.passes()
-    assert scene.serving("prod") == {"m": "v1"}
+    assert scene.serving("prod") == {"m": "v2"}
 
 
 def test_changes_behind_our_back_are_written_down_as_unknown(scene: Scene) -> None:

@@ -1,0 +1,66 @@
+"""Facts for MLflow's own page: tags on a version that show what really runs, and what keeps it from running. Pure.
+
+`hydraulic.<environment>.state`, `.endpoint`, and `.problem`; never read as intent. Written by `reconcile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mlflow_hydraulic.bindings import Environment
+from mlflow_hydraulic.plan import Running
+from mlflow_hydraulic.registry import RegisteredModel, Version
+
+LONGEST = 500  # characters of a problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Why a model does not run in an environment as it should; `versions` are those that it concerns."""
+
+    text: str
+    versions: frozenset[int]
+
+
+Place = tuple[str, str]  # environment, model
+
+
+def facts_of(
+    version: Version, environment: Environment, running: Running | None, trouble: Trouble | None
+) -> dict[str, str | None]:
+    """The tags of one version for one environment, where `running` is its model's deployment; None: no such tag."""
+    serves = running is not None and version.number in (*dict(running.wanted.arms), running.wanted.challenger)
+    concerned = trouble is not None and version.number in trouble.versions
+    return {
+        f"hydraulic.{environment.name}.state": running.state if running and serves else None,
+        f"hydraulic.{environment.name}.endpoint": (running.endpoint or None) if running and serves else None,
+        f"hydraulic.{environment.name}.problem": trouble.text[:LONGEST] if trouble and concerned else None,
+    }
+
+
+def changed_facts(
+    models: Sequence[RegisteredModel],
+    environments: Sequence[Environment],
+    running: Sequence[Running],
+    troubles: Mapping[Place, Trouble],
+) -> list[tuple[Version, dict[str, str | None]]]:
+    """The versions whose tags tell something else than what is, with what to set and to remove (None)."""
+    ours = {(one.environment, one.model): one for one in running if one.managed}
+    changed = []
+    for model in models:
+        places = [(env, ours.get((env.name, model.name)), troubles.get((env.name, model.name))) for env in environments]
+        for version in model.versions:
+            facts: dict[str, str | None] = {}
+            for place in places:
+                facts |= facts_of(version, *place)
+            differ = {tag: value for tag, value in facts.items() if version.tags.get(tag) != value}
+            if differ:
+                changed.append((version, differ))
+    return changed
+
+
+def concerned(model: RegisteredModel | None, environment: Environment) -> frozenset[int]:
+    """The versions that the environment's selectors choose: those that a problem there is shown on."""
+    selectors = (*environment.champion, *environment.challenger)
+    return frozenset(v.number for selector in selectors for v in selector.matches(model)) if model else frozenset()
