@@ -105,7 +105,7 @@ def judge(move: Move, environments: Sequence[Environment], policy: Policy) -> Ve
         reason for env in touched for reason in _objections(move, env, policy.rules.get(env.name, Rule()), policy)
     ]
     if move.kind == "alias" and move.subject in policy.protected_aliases:
-        reasons += _not_listed(move.actor, policy.protected_by, policy, f"alias {move.subject!r} is protected")
+        reasons += _not_listed(move.actor, policy.protected_by, policy, f"move the protected alias {move.subject!r}")
     return Verdict(environments=tuple(env.name for env in touched), reasons=tuple(dict.fromkeys(reasons)))
 
 
@@ -125,9 +125,9 @@ def touches(move: Move, environment: Environment) -> bool:
 
 def _objections(move: Move, environment: Environment, rule: Rule, policy: Policy) -> list[str]:
     where = environment.name.upper()
-    reasons = _not_listed(move.actor, rule.allow, policy, f"{where} is not open to all")
+    reasons = _not_listed(move.actor, rule.allow, policy, f"change {where}")
     if rule.reason_required and not move.reason.strip():
-        reasons.append(f'{where} asks for a reason: type it into the comment, or set "X-Hydraulic-Reason"')
+        reasons.append(f"{where} asks for a reason: give it as the comment (REST: as the header X-Hydraulic-Reason)")
     if rule.not_the_trainer and move.actor and move.actor == move.trainer:
         reasons.append(f"{where} asks for a second person: {move.actor!r} trained version {move.version}")
     if rule.not_the_trainer and not move.actor:
@@ -142,5 +142,8 @@ def _not_listed(actor: str, allow: Sequence[str], policy: Policy, what: str) -> 
     mine = {actor, *(f"role:{role}" for role in policy.roles.get(actor, ()))} if actor else set()
     if mine & set(allow):
         return []
-    who = f"{actor!r} is" if actor else "nobody is logged in, and the caller is"
-    return [f"{what}: {who} not one of {', '.join(allow) or 'nobody'}"]
+    listed = [f"the role {name.removeprefix('role:')}" if name.startswith("role:") else name for name in allow]
+    if not listed:
+        return [f"nobody may {what}"]
+    who = f"{actor!r} is not among them" if actor else "nobody is logged in"
+    return [f"only {' or '.join(listed)} may {what}, and {who}"]

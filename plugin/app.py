@@ -6,10 +6,13 @@ With basic-auth where that is configured, without it where it is not. Called by 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.settings import read_tables
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -81,6 +84,15 @@ def _is_page(path: str) -> bool:
     return path in (f"{prefix}/", prefix or "/")
 
 
+@cache
+def _script() -> str:
+    """Our script's element; `data-stages` where a stage says what runs, and so the page that moves stages is wanted."""
+    environments = read_configuration(read_tables()).environments
+    stages = any(one.kind == "stage" for env in environments for one in (*env.champion, *env.challenger))
+    attribute = ' data-stages="yes"' if stages else ""
+    return f"<script{attribute}>{PAGE_SCRIPT.read_text(encoding='utf-8')}</script>"
+
+
 def keep_comment(response: Response) -> Response:
     """Put our script into MLflow's one page: it sends the stage dialog's comment along, which MLflow drops."""
     from flask import request
@@ -89,8 +101,7 @@ def keep_comment(response: Response) -> Response:
         return response
     response.direct_passthrough = False
     page = response.get_data(as_text=True)
-    script = f"<script>{PAGE_SCRIPT.read_text(encoding='utf-8')}</script>"
-    response.set_data(page.replace("<head>", f"<head>{script}", 1))
+    response.set_data(page.replace("<head>", f"<head>{_script()}", 1))
     for name in ("ETag", "Last-Modified"):
         response.headers.pop(name, None)
     response.headers["Cache-Control"] = "no-store"

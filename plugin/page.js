@@ -1,10 +1,12 @@
 // Put into MLflow's page by mlflow_hydraulic.plugin.app, before MLflow's own scripts. Three things only:
 // 1. Stages are moved on a page that MLflow keeps behind a switch: show it once; a later choice is the person's own.
+//    Not where aliases alone say what runs: they are moved on the other page.
 // 2. MLflow's stage dialog has a comment box whose text it never sends: send it along, as the reason of the move.
 // 3. MLflow's other dialogs have no such box: where the gate asks for nothing but a reason, ask for it and try again.
 (() => {
   "use strict";
   const SWITCH = "_mlflow_user_setting_dismiss_next_model_registry_ui";
+  const PROMOTION = "_mlflow_model_registry_promo_modal_dismissed_v1"; // it covers the page and turns the switch back
   const SHOWN = "hydraulic.stages_shown";
   const BOX = "mlflow.model_registry.stage_transition_modal_v2.comment";
   const HINT = "The reason of this move, for the record: up to 2000 characters";
@@ -15,8 +17,9 @@
   const ROOM = 7000; // bytes: gunicorn and nginx refuse a header of more than 8 KB; 2000 characters of English fit
 
   try {
-    if (localStorage.getItem(SHOWN) === null) {
+    if (document.currentScript.dataset.stages && localStorage.getItem(SHOWN) === null) {
       localStorage.setItem(SWITCH, "true");
+      localStorage.setItem(PROMOTION, "true");
       localStorage.setItem(SHOWN, "true");
     }
   } catch { /* a browser without storage shows MLflow's default page */ }
@@ -61,7 +64,8 @@
     const again = input instanceof Request ? input.clone() : input;
     const answer = await plainFetch.call(window, input, init);
     const refusal = answer.status === 403 ? await answer.clone().json().catch(() => null) : null;
-    const reason = refusal?.reason_wanted ? encoded(window.prompt(`${refusal.message}\n\nReason:`) || "") : "";
+    const wanted = refusal?.reason_wanted;
+    const reason = wanted ? encoded(window.prompt(`${wanted} asks for the reason of this change, for the record:`) || "") : "";
     return reason ? fetchWith(reason, again, { ...init, signal: undefined }) : answer; // MLflow's time-out ran meanwhile
   };
   window.fetch = function (input, init) {

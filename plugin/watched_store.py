@@ -43,11 +43,11 @@ WATCHED = (
 class RefusedMove(MlflowException):  # type: ignore[misc]  # MlflowException is untyped
     """The gate said no: 403 for REST and Python, a toast with the reasons in MLflow's page.
 
-    reason_wanted, in the answer's JSON: a reason is all that is missing; the page asks for it.
+    reason_wanted, in the answer's JSON: the environments, where a reason is all that is missing; the page asks for it.
     """
 
     def __init__(self, change: Change, verdict: Verdict, *, reason_wanted: bool = False) -> None:
-        said = {"reason_wanted": True} if reason_wanted else {}
+        said = {"reason_wanted": " and ".join(verdict.environments).upper()} if reason_wanted else {}
         super().__init__(f"Not allowed: {'; '.join(verdict.reasons)}", error_code=PERMISSION_DENIED, **said)
         self.change = change
         self.verdict = verdict
