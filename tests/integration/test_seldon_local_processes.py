@@ -21,7 +21,7 @@ import requests
 
 from mlflow_hydraulic.deploy_targets.local.folder import Folder, Options
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
-from mlflow_hydraulic.deploy_targets.spec import Deployment, Exists, Predictor
+from mlflow_hydraulic.deployment import Deployment, Exists, Predictor
 from mlflow_hydraulic.errors import Conflict, Failed, NotFound, Unavailable
 from tests.support.local import (
     ROOT,

@@ -18,7 +18,7 @@ import requests
 from mlflow_hydraulic.bundle.digest import digest_folder
 from mlflow_hydraulic.deploy_targets.local.folder import Folder
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
-from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion, Predictor
+from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor
 from mlflow_hydraulic.settings import Settings
 
 FAKE = ("tests.support.fake_scorer", "serve")

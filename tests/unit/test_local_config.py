@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion
+from mlflow_hydraulic.deployment import Deployment, ModelVersion
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.plugin.config import KEYS, deployment_of, read_config
 from mlflow_hydraulic.plugin.deployments import namespace_of

@@ -18,7 +18,7 @@ from mlflow_hydraulic.deploy_targets.local.plan import (
 )
 from mlflow_hydraulic.deploy_targets.local.router import end_to_end
 from mlflow_hydraulic.deploy_targets.local.weights import Share, Wheel
-from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion, Predictor
+from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor
 
 
 def model(version: int) -> ModelVersion:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_hydraulic.deploy_targets.codec import deployment_to_dict, from_json, to_json
-from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion, Predictor
+from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor
 from mlflow_hydraulic.errors import BadInput
 
 names = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?", fullmatch=True)
