@@ -1,5 +1,5 @@
 # The two commands that matter:
-#   make quickstart   set up and do the main job: train, register, deploy, ask (DATA=folder for the rig's data)
+#   make quickstart   set up and do the main job: train, move to Production, ask (DATA=folder for the rig's data)
 #   make test         set up and run every check; .ci/run calls it
 # Needs Python 3.10+ and make; everything else comes from the package index into $(VENV). PYTHON chooses the interpreter.
 
@@ -17,11 +17,11 @@ PYTEST = $(BIN)/python -m pytest --junitxml=$(REPORTS)/$@.xml
 .PHONY: help quickstart stop test bench $(STAGES) clean
 
 help:
-	@echo "make quickstart  set up, train the cooler's model, register, deploy it and ask it (DATA=folder: the rig's data)"
-	@echo "make stop        stop what quickstart deployed"
+	@echo "make quickstart  set up, train the cooler's model, move it to Production and ask it (DATA=folder: the rig's data)"
+	@echo "make stop        stop what quickstart left running"
 	@echo "make test        set up and run all checks: $(STAGES)"
 	@echo "make bench       measure the ratios that README states"
-	@echo "make clean       stop quickstart's deployment; remove environments, caches and the quickstart folder"
+	@echo "make clean       stop what quickstart left running; remove environments, caches and the quickstart folder"
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 

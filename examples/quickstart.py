@@ -1,89 +1,131 @@
-"""The main job, command by command: train on the rig's data, register, deploy, ask. `make quickstart` calls it.
+"""The main job, command by command: train, register, move to Staging and Production, ask. `make quickstart` calls it.
 
 Every command is printed before it runs, so that it can be repeated by hand. Everything lies in the folder `quickstart/`
-of the checkout; a second run trains a new version and updates the deployment in place. `--stop` ends the deployment.
+of the checkout, where `hydraulic up` goes on running at the end; `--stop` ends it. A second run trains a new version,
+which takes the place of the one in Production.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "quickstart"
 TARGET = "cool_cond_y"
 MODEL = "hydraulic-cooler"
-DEPLOYMENT = "cooler"
+BY_HAND = "cooler-by-hand"
 EXPERIMENT = "hydraulic"
-SETTINGS = {
-    "MLFLOW_TRACKING_URI": f"sqlite:///{HOME}/mlflow.db",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "HYDRAULIC_HOME": str(HOME / "home"),
+PORT = 5000
+HEALTHY_S = 180.0
+PROGRAMS = {  # run by this Python, so that its environment needs not be activated
+    "hydraulic": [sys.executable, "-m", "mlflow_hydraulic.cli"],
+    "mlflow": [sys.executable, "-m", "mlflow"],
 }
 
 
-def run(*command: str, shown: bool = True, check: bool = True) -> str:
+def run(*command: str, shown: bool = True) -> str:
     """Print `command`, run it with its output on the terminal as it comes, and return what it wrote to stdout."""
     if shown:
         print(f"\n$ {shlex.join(command)}", flush=True)
     lines = []
-    stderr = None if shown else subprocess.DEVNULL  # inherited, so that progress bars see the terminal
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
+    started = [*PROGRAMS.get(command[0], [command[0]]), *command[1:]]
+    # stderr is inherited, so that progress bars see the terminal
+    with subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             lines.append(line)
             if shown:
                 print(f"  {line.rstrip()}", flush=True)
-    if check and process.returncode:
-        sys.exit(f"that failed with exit code {process.returncode}; what was done before it stays in {HOME}")
-    return "".join(lines) if process.returncode == 0 else ""
+    if process.returncode:
+        sys.exit(f"that failed with exit code {process.returncode}; what was done before it stays")
+    return "".join(lines)
 
 
-def set_up() -> None:
-    """A registry of our own in `quickstart/`, and a file with the settings for later shells."""
-    HOME.mkdir(exist_ok=True)
-    os.environ.update(SETTINGS)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in SETTINGS.items()]
-    exports.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
-    (HOME / "env.sh").write_text("\n".join(exports) + "\n", encoding="utf-8")
-    print("\n".join(f"$ {line}" for line in exports))
-    if not (HOME / "artifacts").exists():
-        artifacts = (HOME / "artifacts").as_uri()
-        run("mlflow", "experiments", "create", "--experiment-name", EXPERIMENT, "--artifact-location", artifacts)
-        (HOME / "artifacts").mkdir(exist_ok=True)
+def bring_up(folder: Path) -> str:
+    """MLflow's server, the controller and the local target in `folder`; this process gets its environment. The URL."""
+    run("hydraulic", "up", "--folder", str(folder), "--port", str(free_port()), "--detach")
+    print(f"\n$ . {folder / 'env.sh'}")
+    for line in (folder / "env.sh").read_text(encoding="utf-8").splitlines():
+        name, value = shlex.split(line.removeprefix("export "))[0].split("=", 1)
+        if name != "PATH":
+            os.environ[name] = value
+            print(f"  {name}={value}")
+    return os.environ["MLFLOW_TRACKING_URI"]
+
+
+def free_port() -> int:
+    """MLflow's usual port, or 0 for any where that one is taken."""
+    with socket.socket() as probe:
+        return 0 if probe.connect_ex(("127.0.0.1", PORT)) == 0 else PORT
 
 
 def train() -> tuple[str, float]:
-    """Train and register; ("models:/hydraulic-cooler/N", seconds)."""
+    """Train and register; (number of the version, seconds)."""
     start = time.monotonic()
     said = run("hydraulic", "train", "--target", TARGET, "--experiment", EXPERIMENT, "--register", MODEL)
-    uris = re.findall(rf"models:/{MODEL}/\d+", said)
-    if not uris:
+    versions = re.findall(rf"models:/{MODEL}/(\d+)", said)
+    if not versions:
         sys.exit(f"hydraulic train named no version of {MODEL}")
-    return uris[-1], time.monotonic() - start
+    return versions[-1], time.monotonic() - start
 
 
-def deploy(uri: str) -> str:
-    """Create the deployment, or update it in place where it runs already; its address."""
-    target = ("-t", "seldon-local", "--name", DEPLOYMENT)
-    verb = "update" if run("mlflow", "deployments", "get", *target, shown=False, check=False) else "create"
-    run("mlflow", "deployments", verb, *target, "-m", uri)
-    said = run("mlflow", "deployments", "get", *target)
-    found = re.search(r"https?://[^\s'\",}]+", said)
-    if found is None:
-        sys.exit("the deployment names no address")
-    return found[0].rstrip("/")
+def move(url: str, version: str, stage: str, reason: str) -> None:
+    """The one thing that a person does: the same as the stage dialog of MLflow's page, with its comment."""
+    asked = {"name": MODEL, "version": version, "stage": stage, "archive_existing_versions": True}
+    answer = post(f"{url}/api/2.0/mlflow/model-versions/transition-stage", asked, {"X-Hydraulic-Reason": reason})
+    print(f"  {MODEL} {version} is in {answer['model_version']['current_stage']}", flush=True)
 
 
-def requests() -> list[tuple[int, str, dict[str, object]]]:
+def wait_healthy(url: str, version: str, environment: str) -> tuple[str, float]:
+    """Wait for the controller's word, which it writes on the version as tags; (address of the deployment, seconds)."""
+    start = time.monotonic()
+    query = urllib.parse.urlencode({"name": MODEL, "version": version})
+    state = f"hydraulic.{environment}.state"
+    print(f"  waiting for its tag {state} ...", flush=True)
+    while time.monotonic() - start < HEALTHY_S:
+        with urllib.request.urlopen(f"{url}/api/2.0/mlflow/model-versions/get?{query}", timeout=30) as reply:  # noqa: S310
+            found = json.load(reply)["model_version"]
+        tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+        endpoint = tags.get(f"hydraulic.{environment}.endpoint")
+        if tags.get(state) == "healthy" and endpoint:
+            took = time.monotonic() - start
+            print(f"  {state}=healthy after {took:.1f} s, at {endpoint}", flush=True)
+            return endpoint, took
+        time.sleep(0.1)
+    sys.exit(f"{MODEL} {version} does not serve in {environment} after {HEALTHY_S:g} s: see the controller's log")
+
+
+def post(url: str, body: object, headers: dict[str, str]) -> dict[str, Any]:  # Any: JSON
+    """Post JSON by curl, as a person would, or by Python where there is no curl; the answer."""
+    text = json.dumps(body)
+    headers = {"Content-Type": "application/json", **headers}
+    given = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+    command = ["curl", "-sS", url, *given, "-d", text]
+    print(f"\n$ {shlex.join(command)}", flush=True)
+    if shutil.which("curl"):
+        answer: dict[str, Any] = json.loads(run(*command, shown=False))
+    else:
+        print("  (curl is not here: Python asks instead)")
+        request = urllib.request.Request(url, text.encode(), headers)  # noqa: S310 - an address of our own
+        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 - as above
+            answer = json.load(reply)
+    if "error_code" in answer:
+        sys.exit(f"  {answer}")
+    return answer
+
+
+def requests() -> list[tuple[int, str, dict[str, list[object]]]]:
     """One cycle of each class in the tutorial's form: (class, where it is from, {"fields", "rows"})."""
     from mlflow_hydraulic.rig.find import find_cycles
     from mlflow_hydraulic.settings import read_settings
@@ -102,63 +144,79 @@ def requests() -> list[tuple[int, str, dict[str, object]]]:
     return asked
 
 
-def ask(url: str) -> None:
+def ask(url: str, asked: list[tuple[int, str, dict[str, list[object]]]]) -> None:
     """The tutorial's request for a cycle of each class, and the probabilities that come back."""
-    for label, origin, request in requests():
+    for label, origin, request in asked:
         print(f"\n# {origin}: its cooler was at {label} %")
-        body = json.dumps(request)
-        command = ["curl", "-sS", f"{url}/model/score", "-H", "Content-Type: application/json", "-d", body]
-        if shutil.which("curl"):
-            answer = json.loads(run(*command))
-        else:
-            print(f"$ {shlex.join(command)}   # curl is not here: Python asks instead")
-            post = urllib.request.Request(  # noqa: S310 - the address of our own deployment
-                f"{url}/model/score", body.encode(), {"Content-Type": "application/json"}
-            )
-            with urllib.request.urlopen(post, timeout=30) as reply:  # noqa: S310 - as above
-                answer = json.load(reply)
-            print(f"  {json.dumps(answer)}")
+        answer = post(f"{url}/model/score", request, {})
+        print(f"  {json.dumps(answer)}")
         if "score" not in answer:
             sys.exit("that is no score")
         for name, probability in zip(answer["fields"], answer["score"][0], strict=True):
             print(f"  {name:>16} {float(probability):8.4f}")
 
 
-def farewell(url: str, train_s: float, total_s: float) -> None:
-    print(f"""
-Done in {total_s:.0f} s, set-up included, of which training {train_s:.0f} s.
-
-running    deployment {DEPLOYMENT!r} at {url}
-           metrics {url}/metrics
-stop it    make stop
-go on      . quickstart/env.sh        # this shell then finds the same registry and deployments
-           mlflow deployments list -t seldon-local
-           mlflow ui --backend-store-uri {SETTINGS["MLFLOW_TRACKING_URI"]}
-           mlflow deployments help -t seldon-local
-           python examples/second_project/train.py      # another project's model, deployed the same way""")
+def deploy_by_hand(version: str) -> str:
+    """The same target without the registry's word; the address."""
+    print("\n# By hand, without a stage: MLflow's own command. The controller leaves such a deployment alone.")
+    verb = "update" if local_url(BY_HAND) else "create"
+    target = ("-t", "seldon-local", "--name", BY_HAND)
+    run("mlflow", "deployments", verb, *target, "-m", f"models:/{MODEL}/{version}")
+    return local_url(BY_HAND)
 
 
-def stop() -> None:
-    os.environ.update(SETTINGS)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    run("mlflow", "deployments", "delete", "-t", "seldon-local", "--name", DEPLOYMENT)
+def local_url(name: str) -> str:
+    """Where a deployment answers, or "" where there is none."""
+    listed = json.loads(run("hydraulic", "local", "list", "--json", shown=False))
+    return next((str(one["url"]) for one in listed if one["name"] == name), "")
+
+
+def show_record() -> None:
+    """Who did what, and that nobody changed the record of it."""
+    from mlflow_hydraulic.cli import COMMANDS
+
+    for command in (["history", MODEL], ["ledger", "verify"], ["plan"]):
+        if command[0] in COMMANDS:
+            run("hydraulic", *command)
 
 
 def main() -> None:
-    if sys.argv[1:] == ["--stop"]:
-        stop()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--folder", type=Path, default=ROOT / "quickstart")
+    parser.add_argument("--stop", action="store_true", help="end what it left running")
+    given = parser.parse_args()
+    folder = given.folder.absolute()
+    if given.stop:
+        run("hydraulic", "down", "--folder", str(folder))
         return
     # make says when it began, so that the total has the installation in it
     started = float(os.environ.get("QUICKSTART_STARTED") or time.time())
-    set_up()
-    uri, train_s = train()
-    url = deploy(uri)
-    ask(url)
-    farewell(url, train_s, time.time() - started)
+    url = bring_up(folder)
+    version, train_s = train()
+    asked = requests()
+    move(url, version, "Staging", "to be tried on known cycles")
+    dev, dev_s = wait_healthy(url, version, "dev")
+    ask(dev, asked[:1])
+    move(url, version, "Production", "knows the cooler's three conditions")
+    prod, prod_s = wait_healthy(url, version, "prod")
+    ask(prod, asked)
+    show_record()
+    ask(deploy_by_hand(version), asked[:1])
+    print(f"""
+Done in {time.time() - started:.0f} s, set-up included, of which training {train_s:.0f} s.
+From the move to a healthy deployment: DEV {dev_s:.1f} s, PROD {prod_s:.1f} s.
+
+open       {url}        MLflow's page: move versions there, by Model registry > {MODEL} > version > Stage
+asks       {prod}/model/score
+stop it    make stop    (all of it; the next `make quickstart` brings it back)
+go on      . {folder}/env.sh        # this shell then finds the same registry and deployments
+           hydraulic plan
+           mlflow deployments list -t seldon-local
+           python examples/second_project/train.py      # another project's model, deployed by hand the same way""")
 
 
 if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("\nstopped; a new `make quickstart` goes on from here, `make stop` ends what is deployed")
+        sys.exit("\nstopped; a new `make quickstart` goes on from here, `make stop` ends what runs")

@@ -13,6 +13,7 @@ from mlflow_hydraulic.cli.residence import Residence
 from mlflow_hydraulic.errors import Conflict
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - read only
+PLAIN = {"PYTHONUNBUFFERED": "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}  # output that makes a good log
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEALTH_TIMEOUT_S = 5.0
 UVICORN = "--timeout-worker-healthcheck 120"  # a busy machine must not cost a worker its life
@@ -56,7 +57,7 @@ def server_part(residence: Residence, wish: Wish, base: Mapping[str, str]) -> Pa
     command += ["--uvicorn-opts", UVICORN]
     environ = residence.environ(base, wish.url, auth=False)
     del environ["MLFLOW_TRACKING_URI"]  # it is that server itself
-    environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONUNBUFFERED": "1"}
+    environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **PLAIN}
     environ |= residence.server_secrets() if wish.auth else {"HYDRAULIC_AUTH": "off"}
     return Part(
         name="server",
@@ -74,7 +75,7 @@ def controller_part(residence: Residence, wish: Wish, base: Mapping[str, str], o
     return Part(
         name="controller",
         command=command,
-        environ={**residence.environ(base, wish.url, auth=wish.auth), "PYTHONUNBUFFERED": "1"},
+        environ={**residence.environ(base, wish.url, auth=wish.auth), **PLAIN},
         folder=residence.path,
         log=CappedLog(residence.logs / "controller.log"),
         on_line=on_line,
