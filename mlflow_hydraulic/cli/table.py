@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lines of a table; control characters in cells are shown, never sent to the terminal."""
-    clean = [[_printable(cell) for cell in row] for row in (headings, *rows)]
+    clean = [[printable(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in clean) for column in range(len(headings))]
     edge = shutil.get_terminal_size((160, 24)).columns
     return "\n".join(_line(row, widths, edge) for row in clean)
@@ -20,5 +20,6 @@ def _line(row: Sequence[str], widths: Sequence[int], edge: int) -> str:
     return line if len(line) <= max(edge, before + 20) else line[: max(edge, before + 20) - 1] + "…"
 
 
-def _printable(cell: str) -> str:
+def printable(cell: str) -> str:
+    """`cell` with its control characters shown rather than obeyed."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in cell)

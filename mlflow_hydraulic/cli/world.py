@@ -25,7 +25,7 @@ def open_world(settings: Settings | None = None) -> World:
         environments=sources.environments,
         targets=sources.targets,
         database=open_evidence(settings),
-        workspace=_workspace(),
+        workspace=workspace(),
     )
 
 
@@ -39,13 +39,13 @@ def open_sources(settings: Settings | None = None) -> Sources:
     settings = settings or read_settings()
     configuration = open_configuration()
     return Sources(
-        registry=MlflowRegistry(mlflow.MlflowClient(), lambda uri: fetch(uri, settings.home), _workspace()),
+        registry=MlflowRegistry(mlflow.MlflowClient(), lambda uri: fetch(uri, settings.home), workspace()),
         environments=configuration.environments,
         targets={env.name: open_environment(env, settings) for env in configuration.environments},
     )
 
 
-def _workspace() -> str:
+def workspace() -> str:
     """MLflow's workspace of this process: a controller looks after one."""
     return os.environ.get("MLFLOW_WORKSPACE", "").strip() or "default"
 

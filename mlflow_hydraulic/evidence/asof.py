@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -18,6 +19,8 @@ from mlflow_hydraulic.evidence.ledger import GENESIS, Row
 from mlflow_hydraulic.evidence.recorded import REGISTRY_VERBS, RUNS
 from mlflow_hydraulic.evidence.tables import ledger
 
+Part = TypeVar("Part")
+Said = TypeVar("Said")
 Place = tuple[str, str, str]  # workspace, environment, deployment
 Version = tuple[str, str, int]  # workspace, model, version
 
@@ -96,11 +99,9 @@ class Then:
 
     def _move_model(self, workspace: str, old: str, new: str | None) -> None:
         """Give all that is said of model `old` to `new`; None forgets it. What runs is not touched."""
-        for said in (self.stages, self.aliases, self.tags):
-            for key in [key for key in said if key[:2] == (workspace, old)]:
-                value = said.pop(key)  # type: ignore[call-overload]  # one loop over three maps of other key types
-                if new is not None:
-                    said[(workspace, new, key[2])] = value  # type: ignore[index]
+        _move(self.stages, workspace, old, new)
+        _move(self.aliases, workspace, old, new)
+        _move(self.tags, workspace, old, new)
 
 
 def fold(rows: Iterable[Row]) -> Then:
@@ -111,8 +112,8 @@ def fold(rows: Iterable[Row]) -> Then:
     return then
 
 
-def as_of(connection: Connection, moment: datetime) -> Then:
-    """What the ledger knew at `moment`, inclusive. One row of memory at a time.
+def as_of(connection: Connection, moment: datetime, workspace: str | None = None) -> Then:
+    """What the ledger knew at `moment`, inclusive, of one workspace or of all. One row of memory at a time.
 
     The rows' own times decide; `seq` and `hash` name the last row that counts, so that the answer can be proven.
     """
@@ -121,6 +122,8 @@ def as_of(connection: Connection, moment: datetime) -> Then:
         .where(ledger.c.verb.in_((*REGISTRY_VERBS, RUNS)), ledger.c.at <= stamp(moment))
         .order_by(ledger.c.seq)
     )
+    if workspace is not None:
+        query = query.where(ledger.c.workspace == workspace)
     found = connection.execution_options(yield_per=1000).execute(query)
     return fold(Row(**row) for row in found.mappings())
 
@@ -130,7 +133,14 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
-def _put(said: dict, key: object, value: object) -> None:  # type: ignore[type-arg]  # maps of several types
+def _move(said: dict[tuple[str, str, Part], Said], workspace: str, old: str, new: str | None) -> None:
+    for key in [key for key in said if key[:2] == (workspace, old)]:
+        value = said.pop(key)
+        if new is not None:
+            said[workspace, new, key[2]] = value
+
+
+def _put(said: dict[Any, Any], key: object, value: object) -> None:  # Any: maps of several types
     if value is None:
         said.pop(key, None)
     else:

@@ -135,13 +135,13 @@ def verify(connection: Connection, *, anchor: Mapping[str, object] | None = None
             chain.take(row)
         if round_ and chain.rows == before:  # the head is ahead and no row follows: they were dropped
             break
-        head = _head(connection)
+        head = said_head(connection)
         if head == (chain.last, chain.hash):
             break  # else rows may have been written since we read: look once more
     return chain.verification(head)
 
 
-def _head(connection: Connection) -> tuple[int, str] | None:
+def said_head(connection: Connection) -> tuple[int, str] | None:
     """The seq and hash in the head row; None where there is no head row."""
     found = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1)).one_or_none()
     return (int(found.seq), str(found.hash)) if found else None

@@ -1,0 +1,72 @@
+"""Rows of the ledger by what people ask for: model, actor, verb, environment, time; the newest of them.
+
+Called by `hydraulic ledger show`, `history` and `rollback`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, literal, select
+
+from mlflow_hydraulic.evidence.asof import stamp
+from mlflow_hydraulic.evidence.compositions import Composition, read_composition
+from mlflow_hydraulic.evidence.ledger import Row
+from mlflow_hydraulic.evidence.recorded import INITIAL_VERBS, RUNS
+from mlflow_hydraulic.evidence.tables import ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which rows: "" and None ask for any. `since` and `until` are inclusive and exclusive."""
+
+    workspace: str = ""
+    model: str = ""
+    actor: str = ""
+    verb: str = ""
+    environment: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def newest(connection: Connection, asked: Asked, last: int) -> list[Row]:
+    """At most `last` of the rows that fit, oldest first."""
+    query = select(ledger).where(*_conditions(asked)).order_by(ledger.c.seq.desc()).limit(last)
+    return [Row(**found) for found in connection.execute(query).mappings()][::-1]
+
+
+def ran(connection: Connection, model: str, environment: str, workspace: str = "default") -> list[Composition | None]:
+    """Everything that ran for `model` in `environment`, oldest first; None where it ended.
+
+    What is in the last place runs now, as far as the ledger knows.
+    """
+    asked = Asked(workspace=workspace, model=model, environment=environment, verb=RUNS)
+    query = select(ledger.c.after).where(*_conditions(asked)).order_by(ledger.c.seq)
+    return [read_composition(json.loads(after)) for (after,) in connection.execute(query)]
+
+
+def last_reason(connection: Connection, model: str, environment: str, workspace: str = "default") -> str:
+    """The reason of the last change of intent that touched `model` in `environment`; "" where there is none."""
+    asked = Asked(workspace=workspace, model=model, environment=environment)
+    query = (
+        select(ledger.c.reason)
+        .where(*_conditions(asked), ledger.c.verb.in_(INITIAL_VERBS))
+        .order_by(ledger.c.seq.desc())
+        .limit(1)
+    )
+    return str(connection.execute(query).scalar() or "")
+
+
+def _conditions(asked: Asked) -> list[ColumnElement[bool]]:
+    columns = {"workspace": asked.workspace, "model": asked.model, "actor": asked.actor, "verb": asked.verb}
+    conditions = [ledger.c[column] == value for column, value in columns.items() if value]
+    if asked.environment:  # one row may touch several: "dev,prod"
+        listed = literal(",") + ledger.c.environment + ","
+        conditions.append(listed.contains(f",{asked.environment},", autoescape=True))
+    if asked.since:
+        conditions.append(ledger.c.at >= stamp(asked.since))
+    if asked.until:
+        conditions.append(ledger.c.at < stamp(asked.until))
+    return conditions

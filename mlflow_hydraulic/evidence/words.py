@@ -1,0 +1,131 @@
+"""A ledger row as a sentence: who did what to which version, or what then ran. Pure; for `hydraulic history`.
+
+What comes from outside is not cleaned here: whoever prints it does that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from mlflow_hydraulic.errors import Untrusted
+from mlflow_hydraulic.evidence.compositions import read_composition
+from mlflow_hydraulic.evidence.ledger import Row
+
+
+def sentence(row: Row) -> str:
+    """`row` in words, without its reason: "ds1 moved version 3 from Staging to Production"."""
+    try:
+        before, after = json.loads(row.before), json.loads(row.after)
+        return SENTENCES.get(row.verb, _other)(row, before, after)
+    except (ValueError, TypeError, KeyError, Untrusted):  # tampered with: it is still shown, and verify names it
+        return f"{row.actor}: {row.verb} {row.subject}: {row.before} -> {row.after}"
+
+
+def told(row: Row) -> str:
+    """The sentence with its reason: "ds1 moved version 3 from Staging to Production: beats 2"."""
+    return f"{sentence(row)}: {row.reason}" if row.reason else sentence(row)
+
+
+def _stage(row: Row, before: object, after: object) -> str:
+    if after is None:
+        return f"{row.actor} found version {_version(row)} gone (it was in stage {before})"
+    return f"{row.actor} moved version {_version(row)} from {before} to {after}"
+
+
+def _alias(row: Row, before: object, after: object) -> str:
+    alias = row.subject.rpartition("@")[2]
+    if after is None:
+        return f"{row.actor} removed alias {alias} (was version {before})"
+    return f"{row.actor} set alias {alias} to version {after}" + _was_version(before)
+
+
+def _tag(row: Row, before: object, after: object) -> str:
+    key = row.subject.rpartition("#")[2]
+    if after is None:
+        return f"{row.actor} removed {key} of version {_version(row)} (was {before})"
+    return f"{row.actor} set {key} of version {_version(row)} to {after}{_was(before)}"
+
+
+def _delete_version(row: Row, before: object, _after: object) -> str:
+    return f"{row.actor} deleted version {_version(row)} (was in stage {before})"
+
+
+def _delete_model(row: Row, _before: object, _after: object) -> str:
+    return f"{row.actor} deleted the registered model {row.model}"
+
+
+def _rename_model(row: Row, before: object, after: object) -> str:
+    return f"{row.actor} renamed the registered model from {before} to {after}"
+
+
+def _runs(row: Row, before: object, after: object) -> str:
+    ran, runs = read_composition(before), read_composition(after)
+    environment = row.subject.partition("/")[0]
+    if runs is None:
+        return f"{environment} no longer runs it{_was(ran)}"
+    if ran and ran.wanted == runs.wanted:
+        return f"{environment} runs {runs} with another artefact"
+    return f"{environment} now runs {runs}{_was(ran)}"
+
+
+def _failed(row: Row, before: object, after: object) -> str:
+    environment = row.subject.partition("/")[0]
+    what = f"to run {after}" if after else "to end it"
+    return f"{environment} failed {what}" + (f"; {before} goes on" if before else "")
+
+
+def _pinned(row: Row, _before: object, after: object) -> str:
+    return f"version {_version(row)} was pinned to digest {str(after)[:12]}"
+
+
+def _refused(row: Row, before: object, after: object) -> str:
+    if not isinstance(after, Mapping):
+        raise TypeError("a refusal says what was asked")
+    asked, verb = after["asked"], after["verb"]
+    wish = {
+        "stage": f"to move version {_version(row)} from {before} to {asked}",
+        "alias": f"to {_alias_wish(row.subject, before, asked)}",
+        "tag": f"to set {row.subject.rpartition('#')[2]} of version {_version(row)} to {asked}{_was(before)}",
+        "delete version": f"to delete version {_version(row)}, which is in stage {before}",
+    }.get(str(verb), f"{verb} of {row.subject}")
+    reasons = "; ".join(str(reason) for reason in after["refused"])
+    return f"refused: {row.actor} asked {wish}, but {reasons}"
+
+
+def _other(row: Row, before: object, after: object) -> str:
+    change = "" if before is None and after is None else f" from {json.dumps(before)} to {json.dumps(after)}"
+    return f"{row.actor}: {row.verb} {row.subject}{change}"
+
+
+def _alias_wish(subject: str, before: object, asked: object) -> str:
+    alias = subject.rpartition("@")[2]
+    wish = f"remove alias {alias}" if asked is None else f"set alias {alias} to version {asked}"
+    return wish + _was_version(before)
+
+
+def _was_version(before: object) -> str:
+    return "" if before is None else f" (was version {before})"
+
+
+def _version(row: Row) -> str:
+    """The number in "models:/name/3" or "models:/name/3#tag"."""
+    return row.subject.rpartition("/")[2].partition("#")[0]
+
+
+def _was(before: object) -> str:
+    return "" if before is None else f" (was {before})"
+
+
+SENTENCES: Mapping[str, Callable[[Row, object, object], str]] = {
+    "stage": _stage,
+    "alias": _alias,
+    "tag": _tag,
+    "delete version": _delete_version,
+    "delete model": _delete_model,
+    "rename model": _rename_model,
+    "runs": _runs,
+    "failed": _failed,
+    "pinned": _pinned,
+    "refused": _refused,
+}
