@@ -29,13 +29,16 @@ Place = tuple[str, str]  # environment, model
 def facts_of(
     version: Version, environment: Environment, running: Running | None, trouble: Trouble | None
 ) -> dict[str, str | None]:
-    """The tags of one version for one environment, where `running` is its model's deployment; None: no such tag."""
+    """The tags of one version for one environment, where `running` is its model's deployment; None: no such tag.
+
+    They are written one by one, the state last: who sees the state sees the endpoint.
+    """
     serves = running is not None and version.number in (*dict(running.wanted.arms), running.wanted.challenger)
     concerned = trouble is not None and version.number in trouble.versions
     return {
-        f"hydraulic.{environment.name}.state": running.state if running and serves else None,
         f"hydraulic.{environment.name}.endpoint": (running.endpoint or None) if running and serves else None,
         f"hydraulic.{environment.name}.problem": trouble.text[:LONGEST] if trouble and concerned else None,
+        f"hydraulic.{environment.name}.state": running.state if running and serves else None,
     }
 
 
