@@ -14,7 +14,7 @@ from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.registry import INTENT_TAGS
 
-MoveKind = Literal["stage", "alias", "tag", "delete version", "delete model"]
+MoveKind = Literal["stage", "alias", "tag", "delete version", "delete model", "rename model"]
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 ANYBODY = "*"
 
@@ -69,7 +69,8 @@ class Move:
     """One change that somebody asks for.
 
     kind and before/after: a stage's names; an alias with the version it leaves and gets ("" for none); a tag's values.
-    subject: the alias or tag that changes; "" for a stage.
+    subject: the alias or tag that changes; "" for a stage. stage, aliases: of the version that a tag, a deletion or a
+    rename concerns.
     actor: the user, "" where nobody is logged in. trainer: the user of the run that made the version.
     """
 
@@ -83,6 +84,7 @@ class Move:
     before: str = ""
     after: str = ""
     stage: str = "None"
+    aliases: tuple[str, ...] = ()
     trainer: str = ""
 
 
@@ -118,9 +120,8 @@ def touches(move: Move, environment: Environment) -> bool:
         return move.before != move.after and bool({move.before, move.after} & stages)
     if move.kind == "alias":
         return move.subject in aliases
-    if move.kind == "tag":
-        return move.subject in INTENT_TAGS and move.stage in stages
-    return move.stage in stages or bool(set(move.before.split()) & aliases)
+    concerns = move.stage in stages or bool(set(move.aliases) & aliases)
+    return concerns and (move.kind != "tag" or move.subject in INTENT_TAGS)
 
 
 def _objections(move: Move, environment: Environment, rule: Rule, policy: Policy) -> list[str]:

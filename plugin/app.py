@@ -1,17 +1,27 @@
 """`mlflow server --app-name hydraulic`: MLflow's own server with our registry store, and the page's comment kept.
 
-With basic-auth where that is configured, without it where it is not. Called by MLflow once in every worker.
+With basic-auth where that is configured, without it where it is not. Called by MLflow once in every worker; the command
+itself imports this module before it starts them, and what would make them fail ends it there, with one error.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import click
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.evidence import database
+from mlflow_hydraulic.plugin.errors import PluginError, translated
 from mlflow_hydraulic.settings import read_tables
 
 if TYPE_CHECKING:
@@ -26,13 +36,14 @@ def create_app() -> Any:  # Any: a Flask or a FastAPI application, as MLflow's s
     """The application that MLflow's server runs."""
     from mlflow.server import app
 
+    with translated():
+        read_configuration(read_tables())
+        authenticated = wants_auth(os.environ)
     watch_registry()
     app.before_request(forget_plain_page)
     app.after_request(keep_comment)
-    if wants_auth(os.environ):
-        from mlflow.server import auth
-
-        return auth.create_app(app)
+    if authenticated:
+        return _auth().create_app(app)
     return _without_auth(app)
 
 
@@ -42,6 +53,56 @@ def wants_auth(environ: os._Environ[str] | dict[str, str]) -> bool:
     if said not in ("", "on", "off"):
         raise BadInput(f'HYDRAULIC_AUTH={said!r}: write "on" or "off", or leave it unset')
     return said == "on" or (said == "" and any(environ.get(name) for name in AUTH_VARIABLES))
+
+
+def check_start() -> None:
+    """Refuse to start what could not serve: a registry that is no database, another evidence schema, half an auth.
+
+    Raises `PluginError`, which the command line prints as one line. MLflow's supervisor would restart such workers for
+    ever; for its own basic-auth MLflow checks in the same place.
+    """
+    from mlflow.environment_variables import _MLFLOW_AUTH_ADMIN_BOOTSTRAPPED
+    from mlflow.server import handlers
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+    with translated():
+        read_configuration(read_tables())
+        store = handlers._model_registry_store  # opened by the command; None with --artifacts-only
+        if store is not None and (not isinstance(store, SqlAlchemyStore) or store.db_type not in SCHEMES):
+            kind = getattr(store, "db_type", type(store).__name__)
+            raise BadInput(
+                f"--app-name hydraulic: changes of a registry in {kind} cannot be watched; "
+                f"give --backend-store-uri a database: {', '.join(f'{scheme}://...' for scheme in SCHEMES)}"
+            )
+        if store is not None:
+            database.ready(store.engine)
+        if not wants_auth(os.environ):
+            return
+    with _one_line():
+        _auth().get_flask_server_secret_key()
+        _auth().bootstrap_admin_user()
+    os.environ[_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED.name] = "true"
+
+
+def _auth() -> ModuleType:
+    """MLflow's basic-auth."""
+    try:
+        from mlflow.server import auth
+    except ImportError as error:
+        raise PluginError(
+            f"basic-auth is configured and not installed ({error}): pip install 'mlflow-hydraulic[auth]', "
+            f"or set HYDRAULIC_AUTH=off",
+            error_code=INVALID_PARAMETER_VALUE,
+        ) from error
+    return auth  # type: ignore[no-any-return]  # mlflow is untyped
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        raise PluginError(error.message) from error
 
 
 def watch_registry() -> None:
@@ -106,3 +167,13 @@ def keep_comment(response: Response) -> Response:
         response.headers.pop(name, None)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _starting() -> bool:
+    """Whether this is the command `mlflow server` or `mlflow ui`, about to start its workers."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.params.get("app_name") == "hydraulic"
+
+
+if _starting():  # MLflow gives an app no other word before it starts its workers than this import
+    check_start()

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 REASON_HEADER = "X-Hydraulic-Reason"
 ANONYMOUS = "anonymous"
 LONGEST_REASON = 2000
+LONGEST_HEADER = 8000  # bytes; gunicorn refuses a header of 8190
 _reason: ContextVar[str] = ContextVar("hydraulic_reason", default="")
 
 
@@ -48,8 +49,21 @@ def caller() -> Caller:
     flask = sys.modules.get("flask")  # MLflow's client alone has none
     if flask is not None and flask.has_request_context():
         user = flask.g.get("mlflow_authenticated_user") or ""
-        return Caller(user=user, reason=unquote(flask.request.headers.get(REASON_HEADER, ""))[:LONGEST_REASON])
-    return Caller(user=getpass.getuser(), reason=_reason.get()[:LONGEST_REASON])
+        return Caller(user=user, reason=_storable(unquote(flask.request.headers.get(REASON_HEADER, ""))))
+    return Caller(user=_login(), reason=_storable(_reason.get()))
+
+
+def _login() -> str:
+    """Who runs this process; "" where the system has no name for them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # KeyError before Python 3.13
+        return ""
+
+
+def _storable(reason: str) -> str:
+    """At most 2000 characters, and none that a database refuses: no NUL, no half of a surrogate pair."""
+    return reason[:LONGEST_REASON].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 class ReasonHeader:
@@ -59,4 +73,7 @@ class ReasonHeader:
         return bool(_reason.get())
 
     def request_headers(self) -> dict[str, str]:
-        return {REASON_HEADER: quote(_reason.get()[:LONGEST_REASON])}
+        reason = _storable(_reason.get())
+        while len(quote(reason)) > LONGEST_HEADER:
+            reason = reason[: len(reason) * LONGEST_HEADER // len(quote(reason))]
+        return {REASON_HEADER: quote(reason)}

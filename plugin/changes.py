@@ -1,32 +1,32 @@
 """Every change of intent in a session of the registry store, seen where SQLAlchemy writes it.
 
-Page, REST, Python, versions archived on the side, aliases that vanish with a version: all pass here. Only sessions of a
-watched store are looked at; MLflow's own store in the same process is not.
+Page, REST, Python, versions archived on the side, aliases that vanish with a version: all pass here. Only sessions that
+`watched_store` watches are looked at; MLflow's own store in the same process is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL
+from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.dbmodels.models import (
     SqlModelVersion,
     SqlModelVersionTag,
     SqlRegisteredModel,
     SqlRegisteredModelAlias,
+    SqlRegisteredModelTag,
 )
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, select
 from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.attributes import get_history
 
 from mlflow_hydraulic.evidence.recorded import alias_subject, stage_subject, tag_subject
 from mlflow_hydraulic.registry import INTENT_TAGS
 
-INFO_KEY = "hydraulic.changes"
+CHANGES, PROMPTS = "hydraulic.changes", "hydraulic.prompts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,40 +45,50 @@ class Change:
     run_id: str = ""
 
 
-Judge = Callable[[Session, Sequence[Change]], None]
-_judge: ContextVar[Judge | None] = ContextVar("hydraulic_judge", default=None)
+def watch(session: Session) -> None:
+    """Begin to note the changes of `session`; sessions that nobody watches are left alone."""
+    session.info[CHANGES], session.info[PROMPTS] = [], set()
 
 
-@contextmanager
-def judged(judge: Judge) -> Iterator[None]:
-    """Within it, `judge` is called with all changes of a session just before it commits; it may raise."""
-    token = _judge.set(judge)
-    try:
-        yield
-    finally:
-        _judge.reset(token)
+def noted(session: Session) -> list[Change]:
+    """All changes of a watched session, flushed but not committed; none of prompts, which are not models."""
+    session.flush()
+    changes: list[Change] = session.info[CHANGES]
+    return [change for change in changes if not _of_prompt(session, change)]
 
 
 def _note(target: object, change: Change) -> None:
     session = object_session(target)
-    if session is not None and _judge.get() is not None:
-        session.info.setdefault(INFO_KEY, []).append(change)
+    if session is not None and CHANGES in session.info:
+        session.info[CHANGES].append(change)
 
 
-@event.listens_for(Session, "before_commit")
-def _before_commit(session: Session) -> None:
-    judge = _judge.get()
-    if judge is None:
+def _of_prompt(session: Session, change: Change) -> bool:
+    name = change.after if change.verb == "rename model" else change.model
+    key = (change.workspace, str(name))
+    return key in session.info[PROMPTS] or _is_prompt(session, *key)
+
+
+def _is_prompt(session: Session, workspace: str, name: str) -> bool:
+    tag = SqlRegisteredModelTag
+    found = select(tag.value).where(tag.workspace == workspace, tag.name == name, tag.key == IS_PROMPT_TAG_KEY)
+    return str(session.execute(found).scalar()).lower() == "true"
+
+
+@event.listens_for(Session, "before_flush")
+def _before_flush(session: Session, _context: object, _instances: object) -> None:
+    """What tells a prompt from a model is deleted with it: look before."""
+    if CHANGES not in session.info:
         return
-    session.flush()
-    changes = session.info.pop(INFO_KEY, [])
-    if changes:
-        judge(session, changes)
+    for model in session.deleted:
+        if isinstance(model, SqlRegisteredModel) and _is_prompt(session, model.workspace, model.name):
+            session.info[PROMPTS].add((model.workspace, model.name))
 
 
 @event.listens_for(Session, "after_rollback")
 def _after_rollback(session: Session) -> None:
-    session.info.pop(INFO_KEY, None)
+    if CHANGES in session.info:
+        watch(session)
 
 
 @event.listens_for(SqlModelVersion, "after_update")

@@ -2,105 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import wraps
-from typing import Any, TypeVar
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
-from mlflow.store.tracking.dbmodels.models import SqlRun
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.configuration import Configuration, read_configuration
+from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.evidence.ledger import Event, append
+from mlflow_hydraulic.evidence.recorded import hold_head
 from mlflow_hydraulic.plugin.caller import Caller, caller
-from mlflow_hydraulic.plugin.changes import Change, judged
+from mlflow_hydraulic.plugin.changes import Change, noted, watch
+from mlflow_hydraulic.plugin.errors import translated
+from mlflow_hydraulic.plugin.moved import moves_of
 from mlflow_hydraulic.policy import Move, Verdict, judge
 from mlflow_hydraulic.settings import read_tables
 
-Method = TypeVar("Method", bound=Callable[..., Any])
-WATCHED = (
-    "transition_model_version_stage",
-    "set_registered_model_alias",
-    "delete_registered_model_alias",
-    "set_model_version_tag",
-    "delete_model_version_tag",
-    "delete_model_version",
-    "delete_registered_model",
-    "rename_registered_model",
-    "create_model_version",
-)
+log = logging.getLogger("hydraulic.registry")
+OpenSession = Callable[..., AbstractContextManager[Session]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One change, and what the policy says of every move that it means."""
+
+    change: Change
+    verdict: Verdict
 
 
 class RefusedMove(MlflowException):  # type: ignore[misc]  # MlflowException is untyped
-    """The gate said no: 403 for REST and Python, a toast with the reasons in MLflow's page.
+    """The gate said no: 403 for REST and Python, a toast with all reasons in MLflow's page.
 
-    reason_wanted, in the answer's JSON: the environments, where a reason is all that is missing; the page asks for it.
+    reason_wanted, in the answer's JSON: a reason is all that is missing; the page asks for it.
     """
 
-    def __init__(self, change: Change, verdict: Verdict, *, reason_wanted: bool = False) -> None:
-        said = {"reason_wanted": " and ".join(verdict.environments).upper()} if reason_wanted else {}
-        super().__init__(f"Not allowed: {'; '.join(verdict.reasons)}", error_code=PERMISSION_DENIED, **said)
-        self.change = change
-        self.verdict = verdict
+    def __init__(self, refused: Sequence[Judged], *, reason_wanted: bool = False) -> None:
+        reasons = dict.fromkeys(reason for judged in refused for reason in judged.verdict.reasons)
+        said = {"reason_wanted": True} if reason_wanted else {}
+        super().__init__(f"Not allowed: {'; '.join(reasons)}", error_code=PERMISSION_DENIED, **said)
+        self.refused = tuple(refused)
 
 
 class WatchedStoreMixin:
-    """Wraps each changing method; what it changed is judged and recorded just before its session commits."""
+    """Every writing session of the store: it queues for the ledger, and what it changed is judged before it commits."""
 
     engine: Engine
 
     def __init__(self, db_uri: str, read_db_uri: str | None = None) -> None:
+        with translated():
+            self._configuration: Configuration = read_configuration(read_tables())
         super().__init__(database.plain_uri(db_uri), read_db_uri=read_db_uri)  # type: ignore[call-arg]
-        database.ready(self.engine)
-        self._configuration: Configuration = read_configuration(read_tables())
+        with translated():
+            database.ready(self.engine)
+        open_session: OpenSession = self.ManagedSessionMaker  # type: ignore[has-type]  # MLflow's, made just now
+        self.ManagedSessionMaker = lambda read_only=True: (
+            open_session(read_only=True) if read_only else self._watched(open_session)
+        )
 
-    def _judge(self, session: Session, changes: Sequence[Change]) -> None:
+    @contextmanager
+    def _watched(self, open_session: OpenSession) -> Iterator[Session]:
         who = caller()
-        for change in changes:
-            move = _move(session, change, who)
-            verdict = judge(move, self._configuration.environments, self._configuration.policy)
-            if not verdict.allowed:
-                given = replace(move, reason="given")
-                enough = judge(given, self._configuration.environments, self._configuration.policy).allowed
-                raise RefusedMove(change, verdict, reason_wanted=enough)
-        append(session.connection(), [self._event(change, who) for change in changes])
-
-    def _event(self, change: Change, who: Caller) -> Event:
-        touched = judge(_move(None, change, who), self._configuration.environments, self._configuration.policy)
-        return _event(change, who, ",".join(touched.environments))
-
-    def _record_refusal(self, refused: RefusedMove) -> None:
-        event = _event(refused.change, caller(), ",".join(refused.verdict.environments), refused.verdict.reasons)
-        with self.engine.begin() as connection:
-            append(connection, [event])
-
-
-def _watched(name: str) -> Callable[..., Any]:
-    original = getattr(SqlAlchemyStore, name)
-
-    @wraps(original)
-    def method(self: WatchedStoreMixin, *args: Any, **kwargs: Any) -> Any:
         try:
-            with judged(self._judge):
-                return getattr(super(WatchedStoreMixin, self), name)(*args, **kwargs)
-        except RefusedMove as refused:
-            self._record_refusal(refused)
+            with open_session(read_only=False) as session:
+                hold_head(session.connection())  # before MLflow reads: whatever it finds stays true until it commits
+                watch(session)
+                yield session
+                self._settle(session, who)
+        except RefusedMove as error:
+            self._record(error, who)
             raise
 
-    return method
+    def _settle(self, session: Session, who: Caller) -> None:
+        """Judge what the session changed and write it down; `RefusedMove` where the policy says no to any of it."""
+        changes = [(change, moves_of(session, change, who)) for change in noted(session)]
+        judged = [self._judged(change, moves) for change, moves in changes]
+        refused = [one for one in judged if not one.verdict.allowed]
+        if refused:
+            given = [self._judged(change, [replace(m, reason="given") for m in moves]) for change, moves in changes]
+            raise RefusedMove(refused, reason_wanted=all(one.verdict.allowed for one in given))
+        with translated():
+            append(session.connection(), [_event(one, who) for one in judged])
 
+    def _judged(self, change: Change, moves: Sequence[Move]) -> Judged:
+        verdicts = [judge(move, self._configuration.environments, self._configuration.policy) for move in moves]
+        environments = dict.fromkeys(name for verdict in verdicts for name in verdict.environments)
+        reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
+        return Judged(change=change, verdict=Verdict(environments=tuple(environments), reasons=tuple(reasons)))
 
-for _name in WATCHED:
-    setattr(WatchedStoreMixin, _name, _watched(_name))
+    def _record(self, error: RefusedMove, who: Caller) -> None:
+        """Write the refusal down, in a transaction of its own; where that fails it is a refusal all the same."""
+        try:
+            with self.engine.begin() as connection:
+                append(connection, [_event(one, who, refused=True) for one in error.refused])
+        except (SQLAlchemyError, HydraulicError):
+            log.exception("not in the ledger: %s (asked by %s)", error.message, who.name)
 
 
 class WatchedStore(WatchedStoreMixin, SqlAlchemyStore):  # type: ignore[misc]
@@ -117,45 +122,17 @@ def make_store(store_uri: str, read_uri: str | None = None) -> WatchedStore | Wa
     return kind(database.plain_uri(store_uri), read_uri)
 
 
-def _move(session: Session | None, change: Change, who: Caller) -> Move:
-    """The change as the policy sees it; trainer and stage are looked up where a session is given."""
-    stage, run_id = change.stage, change.run_id
-    if session is not None and change.version and change.verb in ("alias", "tag"):
-        row = session.execute(
-            select(SqlModelVersion.current_stage, SqlModelVersion.run_id).where(
-                SqlModelVersion.workspace == change.workspace,
-                SqlModelVersion.name == change.model,
-                SqlModelVersion.version == change.version,
-            )
-        ).one_or_none()
-        stage, run_id = row if row else (stage, run_id)
-    trainer = ""
-    if session is not None and run_id:
-        trainer = session.execute(select(SqlRun.user_id).where(SqlRun.run_uuid == run_id)).scalar() or ""
-    return Move(
-        kind=change.verb,  # type: ignore[arg-type]
-        model=change.model,
-        version=change.version,
-        actor=who.user,
-        reason=who.reason,
-        now=utc_now(),
-        subject=change.name,
-        before="" if change.before is None else str(change.before),
-        after="" if change.after is None else str(change.after),
-        stage=stage,
-        trainer=trainer,
-    )
-
-
-def _event(change: Change, who: Caller, environments: str, refusal: Sequence[str] = ()) -> Event:
+def _event(judged: Judged, who: Caller, *, refused: bool = False) -> Event:
+    change, verdict = judged.change, judged.verdict
+    asked = {"asked": change.after, "verb": change.verb, "refused": list(verdict.reasons)}
     return Event(
-        verb="refused" if refusal else change.verb,
+        verb="refused" if refused else change.verb,
         subject=change.subject,
         actor=who.name,
         model=change.model,
-        environment=environments,
+        environment=",".join(verdict.environments),
         before=change.before,
-        after={"asked": change.after, "verb": change.verb, "refused": list(refusal)} if refusal else change.after,
+        after=asked if refused else change.after,
         reason=who.reason,
         workspace=change.workspace,
     )

@@ -75,6 +75,11 @@ def test_weights_aliases_and_deletions_touch_the_environment_that_they_change() 
     assert judge(tag, STAGES, policy).environments == ("prod",)
     assert not judge(replace(tag, subject="note"), STAGES, policy).environments
     assert not judge(replace(tag, stage="None"), STAGES, policy).environments
+    held = replace(tag, stage="None", aliases=("champion",))
+    assert judge(held, preset("aliases"), policy).environments == ("prod",)
+    renamed = replace(held, kind="rename model", before="m", after="n")
+    assert judge(renamed, preset("aliases"), policy).environments == ("prod",)
+    assert not judge(replace(renamed, aliases=()), preset("aliases"), policy).environments
     gone = replace(TO_PROD, kind="delete version", before="Production", stage="Production", after="", reason="")
     assert judge(gone, STAGES, policy).environments == ("prod",)
     alias = replace(TO_PROD, kind="alias", subject="champion", before="1", after="2", reason="")
