@@ -1,0 +1,1 @@
+"""A fake Kubernetes API server and a simulated Seldon operator, for tests. What it does not imitate: README.md."""
