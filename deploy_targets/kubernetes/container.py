@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from mlflow_hydraulic.deploy_targets.kubernetes import pod
 from mlflow_hydraulic.deploy_targets.kubernetes.identity import Json
@@ -34,7 +34,7 @@ def storage_uri(model: ModelVersion, options: KubernetesOptions, storage: Mappin
     init container could read it, or where the URI holds a password.
     """
     uri = storage.get(model.uri, model.uri)
-    parts = urlsplit(uri)
+    parts = _parts(uri)
     if parts.scheme == PROXIED:
         if not options.artifact_root:
             raise BadInput(
@@ -170,7 +170,14 @@ def _toleration(one: Toleration) -> Json:
     return made
 
 
+def _parts(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise BadInput(f"the model's URI {uri!r} is no URI: {error}") from error
+
+
 def _without_password(uri: str) -> None:
-    parts = urlsplit(uri)
+    parts = _parts(uri)
     if parts.password is not None or (parts.username is not None and parts.scheme in ("http", "https")):
         raise BadInput("the model's URI holds a user or a password: keep it in a secret and give the URI without it")
