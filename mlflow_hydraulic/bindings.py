@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.registry import REPLICAS_TAG, STAGES, WEIGHT_TAG, RegisteredModel, Version
@@ -54,6 +54,7 @@ class Environment:
 
     models: a pattern of registered-model names ("dev.*") that this environment looks at; "*" is all.
     promotes_from: the environment whose deployment of a version ends once this one serves it; "" keeps both.
+    kubernetes: options for deployments on Kubernetes as TOML gave them; the target reads and checks them.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Environment:
     challenger: tuple[Selector, ...] = ()
     models: str = "*"
     promotes_from: str = ""
+    kubernetes: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def looks_at(self, model: str) -> bool:
         return fnmatch.fnmatchcase(model, self.models)

@@ -4,6 +4,8 @@ bindings = "stages"                     # or aliases, both, model-per-environmen
 [environments.prod]                     # changes the preset's prod, or adds an environment
 champion = ["alias:champion", "stage:Production"]
 target = "seldon-local"
+[environments.prod.kubernetes]          # options of the target on Kubernetes, docs/kubernetes.md
+cpu_limit = "2"
 [policy.prod]
 allow = ["ds1", "role:operator"]
 reason_required = true
@@ -27,7 +29,7 @@ from mlflow_hydraulic.deployment import check_name
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.policy import Policy, Rule, Window
 
-ENVIRONMENT_KEYS = ("target", "namespace", "champion", "challenger", "models", "promotes_from")
+ENVIRONMENT_KEYS = ("target", "namespace", "champion", "challenger", "models", "promotes_from", "kubernetes")
 RULE_KEYS = ("allow", "reason_required", "not_the_trainer", "closed")
 
 
@@ -78,6 +80,8 @@ def _environment(name: str, table: Any, base: Environment | None) -> Environment
     values: dict[str, Any] = {
         key: tuple(Selector.parse(text) for text in _texts(f"{where}.{key}", value))
         if key in ("champion", "challenger")
+        else _table(f"{where}.{key}", value)
+        if key == "kubernetes"
         else _text(f"{where}.{key}", value)
         for key, value in given.items()
     }
