@@ -16,6 +16,7 @@ from mlflow_hydraulic.errors import BadInput
 READABLE = ("s3", "gs", "abfs", "abfss", "wasb", "wasbs", "http", "https", "pvc", "rclone")
 PROXIED = "mlflow-artifacts"
 STARTUP_PERIOD_S = 2
+MARGIN_S = 5  # of the pod's grace, for the process to end after its last answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,12 @@ def _env(predictor: Predictor, options: KubernetesOptions, ports: Ports) -> list
             pod.GRPC_PORT_VARIABLE: str(ports.grpc),
         }
     if options.server == "scorer":
-        values |= {pod.ENGINE: options.engine, pod.HOST: "0.0.0.0", pod.HOME: pod.HOME_FOLDER}  # noqa: S104  # the pod's
+        values |= {
+            pod.ENGINE: options.engine,
+            pod.HOST: "0.0.0.0",  # noqa: S104  # in the pod's own network
+            pod.HOME: pod.HOME_FOLDER,
+            pod.DRAIN: str(max(1, options.grace_s - MARGIN_S)),
+        }
     if options.tracking_uri:
         values[pod.TRACKING_URI] = options.tracking_uri
     values |= options.env

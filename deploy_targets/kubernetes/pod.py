@@ -28,6 +28,7 @@ PREDICTOR = "HYDRAULIC_PREDICTOR"  # answers show it as X-Hydraulic-Predictor
 HTTP_PORT_VARIABLE = "HYDRAULIC_HTTP_PORT"
 GRPC_PORT_VARIABLE = "HYDRAULIC_GRPC_PORT"
 HOST = "HYDRAULIC_HOST"
+DRAIN = "HYDRAULIC_DRAIN_TIMEOUT_S"  # less than the pod's grace, so that what was accepted is answered
 HOME = "HYDRAULIC_HOME"  # a writable folder for the fetched model; the rest of the file system is read-only
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 REGISTRY_URI = "MLFLOW_REGISTRY_URI"
@@ -39,6 +40,6 @@ INITIALIZED_FOLDER = "/mnt/models"  # where the init container of Seldon's opera
 RESERVED = frozenset(
     (
         *(MODEL_URI, MODEL_DIGEST, MODEL_NAME, MODEL_VERSION, ENGINE, PREDICTOR),
-        *(HTTP_PORT_VARIABLE, GRPC_PORT_VARIABLE, HOST, HOME, TRACKING_URI, REGISTRY_URI),
+        *(HTTP_PORT_VARIABLE, GRPC_PORT_VARIABLE, HOST, HOME, DRAIN, TRACKING_URI, REGISTRY_URI),
     )
 )

@@ -49,8 +49,13 @@ def model_env(
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def scorer_env(version: str, predictor: str, *, home: str = "/var/lib/hydraulic", **more: str) -> list[Json]:
-    own = {"HYDRAULIC_ENGINE": "auto", "HYDRAULIC_HOST": "0.0.0.0", "HYDRAULIC_HOME": home}  # noqa: S104
+def scorer_env(version: str, predictor: str, *, drain: str = "55", **more: str) -> list[Json]:
+    own = {
+        "HYDRAULIC_ENGINE": "auto",
+        "HYDRAULIC_HOST": "0.0.0.0",  # noqa: S104
+        "HYDRAULIC_HOME": "/var/lib/hydraulic",
+        "HYDRAULIC_DRAIN_TIMEOUT_S": drain,
+    }
     return [*model_env(version, predictor, **more), *({"name": k, "value": v} for k, v in own.items())]
 
 

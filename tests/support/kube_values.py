@@ -21,9 +21,11 @@ def predictor(version: str = "1", name: str = "default", traffic: int = 100, rep
     return Predictor(name=name, model=model(version), traffic=traffic, replicas=replicas)
 
 
-def deployment(*predictors: Predictor, shadow: Predictor | None = None, **labels: str) -> Deployment:
+def deployment(
+    *predictors: Predictor, shadow: Predictor | None = None, labels: dict[str, str] | None = None
+) -> Deployment:
     return Deployment(
-        name="cooler", namespace="prod", predictors=predictors or (predictor(),), shadow=shadow, labels=labels
+        name="cooler", namespace="prod", predictors=predictors or (predictor(),), shadow=shadow, labels=labels or {}
     )
 
 

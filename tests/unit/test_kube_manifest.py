@@ -45,7 +45,9 @@ def test_single() -> None:
 
 
 def test_ab_with_replicas_and_the_deployments_own_labels() -> None:
-    one = deployment(predictor(traffic=80, replicas=2), predictor("2", "b", 20), **{"hydraulic.selected-by": "stage:P"})
+    one = deployment(
+        predictor(traffic=80, replicas=2), predictor("2", "b", 20), labels={"hydraulic.selected-by": "stage:P"}
+    )
     assert made(one) == golden.seldon(
         golden.predictor(traffic=80, replicas=2),
         golden.predictor("2", "b", 20),
@@ -112,7 +114,7 @@ def test_everything_on() -> None:
     manifest = made(deployment(predictor(traffic=90), predictor("2", "b", 10)), chosen)
 
     def one(version: str, name: str, traffic: int, **component: Any) -> dict[str, Any]:  # Any: JSON
-        env = golden.scorer_env(version, name, uri="/mnt/models")
+        env = golden.scorer_env(version, name, uri="/mnt/models", drain="85")
         env[7]["value"] = "onnx"
         env += [
             {"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow.mlflow.svc:5000"},

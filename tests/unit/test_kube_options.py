@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.deploy_targets.kubernetes import option_codec, pod
 from mlflow_hydraulic.deploy_targets.kubernetes.option_codec import (
     option_help,
@@ -182,3 +183,14 @@ def test_what_a_pod_is_told_is_reserved() -> None:
         if name.isupper() and str(value).startswith(("HYDRAULIC_", "MLFLOW_"))
     }
     assert told == pod.RESERVED
+
+
+def test_an_environments_table_reaches_the_options() -> None:
+    tables = {"environments": {"prod": {"target": "seldon", "kubernetes": {"cpu_limit": 2, "env": {"LEVEL": "INFO"}}}}}
+    prod = read_configuration(tables).environment("prod")
+    options = options_from_table("environments.prod.kubernetes", prod.kubernetes)
+    assert (options.cpu_limit, dict(options.env)) == ("2", {"LEVEL": "INFO"})
+    assert read_configuration({}).environment("dev").kubernetes == {}
+    assert hash(prod)
+    with pytest.raises(BadInput, match=r"environments\.prod\.kubernetes='x': must be a table"):
+        read_configuration({"environments": {"prod": {"kubernetes": "x"}}})

@@ -30,10 +30,11 @@ def first(made: Json) -> Json:
     return found
 
 
-def server(made: Json, name: str, *, keep_image: bool = False, **graph: str) -> None:
+def server(made: Json, name: str, *, keep_image: bool = False, **graph: str) -> Json:
     first(made)["graph"] |= {"implementation": name, **graph}
     if not keep_image:
         first(made)["componentSpecs"][0]["spec"]["containers"][0].pop("image")
+    return made
 
 
 WEBHOOK: list[tuple[Json, Breaking, str]] = [

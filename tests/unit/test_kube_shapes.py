@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,12 @@ from mlflow_hydraulic.deploy_targets.kubernetes.shapes import (
 )
 from mlflow_hydraulic.deployment import Deployment
 from mlflow_hydraulic.errors import BadInput
-from mlflow_hydraulic.settings import tomllib
 from tests.support.kube_values import deployment, predictor
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 DOCS = Path(__file__).parents[2] / "docs" / "kubernetes.md"
 AB = deployment(predictor(traffic=50), predictor("2", "b", 50))
