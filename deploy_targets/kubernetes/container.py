@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
@@ -15,6 +16,7 @@ from mlflow_hydraulic.errors import BadInput
 
 READABLE = ("s3", "gs", "abfs", "abfss", "wasb", "wasbs", "http", "https", "pvc", "rclone")
 PROXIED = "mlflow-artifacts"
+SIGNED = re.compile(r"(sig|signature|token|secret|password|credential)=", re.IGNORECASE)  # as in a presigned URL
 STARTUP_PERIOD_S = 2
 MARGIN_S = 5  # of the pod's grace, for the process to end after its last answer
 
@@ -54,6 +56,7 @@ def storage_uri(model: ModelVersion, options: KubernetesOptions, storage: Mappin
 
 def container(predictor: Predictor, options: KubernetesOptions, *, name: str, ports: Ports) -> Json:
     """The model's container: image, variables, probes, resources. `name` is the graph node's on Seldon."""
+    _without_password(predictor.model.uri)  # it stands in an annotation, whatever the server
     own = options.server in ("scorer", "image")
     made: Json = {"name": name}
     if own:
@@ -106,7 +109,6 @@ def _env(predictor: Predictor, options: KubernetesOptions, ports: Ports) -> list
     values: dict[str, str] = {}
     if options.server in ("scorer", "image"):
         model = predictor.model
-        _without_password(model.uri)
         initialized = options.delivery == "initializer"
         values = {
             pod.MODEL_URI: pod.INITIALIZED_FOLDER if initialized else model.uri,
@@ -185,5 +187,8 @@ def _parts(uri: str) -> SplitResult:
 
 def _without_password(uri: str) -> None:
     parts = _parts(uri)
-    if parts.password is not None or (parts.username is not None and parts.scheme in ("http", "https")):
-        raise BadInput("the model's URI holds a user or a password: keep it in a secret and give the URI without it")
+    user = parts.username is not None and parts.scheme in ("http", "https")
+    if parts.password is not None or user or SIGNED.search(parts.query):
+        raise BadInput(
+            "the model's URI holds a user, a password or a signature: keep it in a secret and give the URI without it"
+        )

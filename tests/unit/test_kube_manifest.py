@@ -444,13 +444,29 @@ def test_models_that_no_init_container_reads() -> None:
     assert manifest["spec"]["predictors"][0]["graph"]["modelUri"] == blob["models:/cooler/1"]
 
 
-@pytest.mark.parametrize("uri", ["https://user:hunter2@host/m", "https://hunter2@host/m", "s3://a:hunter2@b/m"])
-@pytest.mark.parametrize("delivery", ["mlflow", "initializer"])
-def test_passwords_never_reach_a_manifest(uri: str, delivery: str) -> None:
-    one = ModelVersion(uri=uri, name="m", version="1", digest="0")
-    with pytest.raises(BadInput, match="holds a user or a password") as error:
-        seldon_manifest(deployment(Predictor(name="default", model=one)), options(delivery=delivery))
-    assert "hunter2" not in str(error.value)
+PASSWORDS = [
+    "https://user:hunter2@host/m",
+    "https://hunter2@host/m",
+    "s3://a:hunter2@b/m",
+    "https://bucket.s3.example/m?X-Amz-Signature=hunter2",
+    "https://account.blob.core.windows.net/m?sv=1&sig=hunter2",
+]
+
+
+@pytest.mark.parametrize("uri", PASSWORDS)
+@pytest.mark.parametrize(
+    "config", [{"delivery": "mlflow"}, {"delivery": "initializer"}, {"server": "prepackaged-mlflow"}], ids=str
+)
+def test_passwords_never_reach_a_manifest(uri: str, config: dict[str, str]) -> None:
+    one = deployment(Predictor(name="default", model=ModelVersion(uri=uri, name="m", version="1", digest="0")))
+    chosen = options_from_config(config)
+    for storage in ({}, {uri: "s3://bucket/m"}):  # it would still stand in an annotation
+        with pytest.raises(BadInput, match="holds a user, a password or a signature") as error:
+            seldon_manifest(one, chosen, storage=storage)
+        assert "hunter2" not in str(error.value)
+    if config != {"delivery": "mlflow"}:
+        with pytest.raises(BadInput, match="holds a user, a password or a signature"):
+            seldon_manifest(deployment(), chosen, storage={"models:/cooler/1": uri})
 
 
 def test_a_uri_that_is_none_is_refused() -> None:
