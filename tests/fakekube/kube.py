@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from tests.fakekube.access import Access
 from tests.fakekube.collector import Collector
 from tests.fakekube.faults import Call, Fault, Script, Source
-from tests.fakekube.objects import Objects
+from tests.fakekube.objects import Objects, Operation
 from tests.fakekube.resources import Resource, builtin_resources, from_crd, open_custom
 from tests.fakekube.server import Server, serve
 from tests.fakekube.storage import Store
@@ -50,6 +51,7 @@ class FakeKube:
         self._collector = Collector(self)
         for resource in builtin_resources():
             self.serve_kind(resource)
+        self.objects.admission.append(self._definition)
         for crd in crds:
             self.install(crd)
         self.serve_kind(open_custom("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService"))
@@ -64,10 +66,21 @@ class FakeKube:
         self.resources[(resource.api_version, resource.plural)] = resource
 
     def install(self, crd: Json) -> None:
-        """Serves the kinds of a CustomResourceDefinition and stores it."""
-        for resource in from_crd(crd):
-            self.serve_kind(resource)
+        """Stores a CustomResourceDefinition, and so serves its kinds."""
         self.objects.create(self.kind("apiextensions.k8s.io/v1", "customresourcedefinitions"), None, crd)
+
+    def _definition(self, operation: Operation, resource: Resource, value: Json) -> None:
+        """A CustomResourceDefinition that comes or goes takes its kinds with it."""
+        if resource.plural != "customresourcedefinitions":
+            return
+        for one in from_crd(value):
+            if operation == "DELETE":
+                del self.resources[(one.api_version, one.plural)]
+                for key in [key for key in self.store.objects if (key.group, key.plural) == (one.group, one.plural)]:
+                    self.store.write(key, copy.deepcopy(self.store.objects[key]), "DELETED")
+            else:
+                self.serve_kind(one)
+                value["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
 
     def resource(self, api_version: str, plural: str) -> Resource | None:
         """A kind that is served, by its plural."""

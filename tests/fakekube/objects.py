@@ -5,9 +5,7 @@ Called by `server` for requests and by the simulated operator for its own writes
 
 from __future__ import annotations
 
-import base64
 import copy
-import json
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,18 +14,17 @@ from typing import Any, Literal
 
 from tests.fakekube.metadata import check_metadata, identify
 from tests.fakekube.ownership import applied, updated
+from tests.fakekube.pages import list_page
 from tests.fakekube.patches import patched
 from tests.fakekube.refusal import Refusal, already_exists, invalid, not_found, stale
 from tests.fakekube.resources import Resource
 from tests.fakekube.schema import Findings, checked
-from tests.fakekube.selectors import matcher
 from tests.fakekube.storage import Key, Store
 
 Json = dict[str, Any]
 Operation = Literal["CREATE", "UPDATE", "DELETE"]
 Admission = Callable[[Operation, Resource, Json], None]
 SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
-NAMESPACES = Key("", "namespaces", "", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,40 +63,8 @@ class Objects:
         return copy.deepcopy(items)
 
     def list_page(self, resource: Resource, namespace: str | None, query: dict[str, str]) -> Json:
-        """A list or one page of it; a later page shows the objects as they were at the first."""
-        match, limit = matcher(resource, query), int(query.get("limit") or 0)
-        with self.store.lock:
-            version, last = self.store.version, Key("", "", "", "")
-            objects = self.store.objects
-            if token := query.get("continue"):
-                version, last = _read_token(token)
-                try:
-                    objects = self.store.at(version)
-                except Refusal as error:
-                    told = "The provided continue parameter is too old to display a consistent list result."
-                    raise Refusal(410, told) from error
-            wanted = (resource.group, resource.plural)
-            found = sorted(
-                key
-                for key, value in objects.items()
-                if (key.group, key.plural) == wanted
-                and namespace in (None, key.namespace)
-                and key > last
-                and match(value)
-            )
-        metadata: Json = {"resourceVersion": str(version)}
-        if limit and len(found) > limit:
-            if not (query.get("labelSelector") or query.get("fieldSelector")):
-                metadata["remainingItemCount"] = len(found) - limit
-            found = found[:limit]
-            metadata["continue"] = _write_token(version, found[-1])
-        items = [objects[key] for key in found]
-        return {
-            "apiVersion": resource.api_version,
-            "kind": f"{resource.kind}List",
-            "metadata": metadata,
-            "items": items,
-        }
+        """A list or one page of it."""
+        return list_page(self.store, resource, namespace, query)
 
     def create(self, resource: Resource, namespace: str | None, body: Json, options: Options = PLAIN) -> Json:
         """A new object; `Refusal` 404 without its namespace, 409 where the name is taken."""
@@ -225,7 +190,7 @@ class Objects:
 
     def _pruned(self, resource: Resource, value: Json, validation: str) -> Json:
         """`value` without unknown fields; rules that it breaks are left to `_checked`, which sees the whole object."""
-        found = Findings()
+        found = Findings(fill=False)
         result = _against_schema(resource, value, found)
         _refuse_unknown(resource, found, validation)
         return result if not found.broken else value
@@ -323,16 +288,3 @@ def _refuse_unknown(resource: Resource, found: Findings, validation: str) -> Non
         listed = ", ".join(f'unknown field "{path}"' for path in found.unknown)
         what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
         raise Refusal(400, f"{what}: strict decoding error: {listed}")
-
-
-def _write_token(version: int, last: Key) -> str:
-    text = json.dumps([version, last.group, last.plural, last.namespace, last.name])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _read_token(token: str) -> tuple[int, Key]:
-    try:
-        version, *place = json.loads(base64.urlsafe_b64decode(token))
-        return int(version), Key(*place)
-    except (ValueError, TypeError) as error:
-        raise Refusal(400, f"continue key is not valid: {error}") from error

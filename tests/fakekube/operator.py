@@ -66,6 +66,15 @@ class SeldonOperator(Loop):
             self._held.clear()
         self.look_again()
 
+    def behind(self) -> bool:
+        """Whether some SeldonDeployment was changed and the change is not noticed yet."""
+        with self.store.lock:
+            return any(
+                self._done.get(key) != (value["metadata"]["uid"], value["metadata"]["generation"])
+                for key, value in self.store.objects.items()
+                if key.plural == "seldondeployments"
+            )
+
     def concerns(self, key: Key, value: Json) -> Key:
         """A Deployment's change is work for its SeldonDeployment."""
         if key.plural == "deployments" and (owner := value["metadata"].get("labels", {}).get(ID)):
@@ -86,6 +95,7 @@ class SeldonOperator(Loop):
             if left > 0:
                 return left
             self._done[key] = asked
+            self.store.lock.notify_all()  # whoever waits for `behind`
             self._make(key, value)
         self._report(key, value)
         return None
@@ -171,5 +181,7 @@ class SeldonOperator(Loop):
 
 
 def _timed_out(deployment: Json) -> bool:
-    conditions = deployment.get("status", {}).get("conditions", [])
-    return any(one["type"] == "Progressing" and one["status"] == "False" for one in conditions)
+    status = deployment.get("status", {})
+    if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
+        return False  # what is told there is of the template before
+    return any(one["type"] == "Progressing" and one["status"] == "False" for one in status.get("conditions", []))

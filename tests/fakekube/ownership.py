@@ -36,7 +36,7 @@ def applied(resource: Resource, live: Json, wanted: Json, *, manager: str, force
         entry["fieldsV1"] = encode(decode(entry["fieldsV1"]) - {path})
     merged: Json = merge(live, part, schema, root=True)
     kept = {path for entry in others for path in decode(entry["fieldsV1"])}
-    for path in sorted(decode(own["fieldsV1"]) if own else (), key=len):
+    for path in sorted(decode(own["fieldsV1"]) if own else (), key=_whole_items_first):
         if path not in mine and path not in kept and not _shared_item(path, kept):
             remove(merged, path)
     fields = encode(mine)
@@ -89,6 +89,11 @@ def _merged_list(live: list[Any], wanted: list[Any], schema: Json, kind: str) ->
     rest = {item_element(item, keys): item for item in live}
     result = [merge(rest.pop(item_element(item, keys), None), item, items) for item in wanted]
     return result + copy.deepcopy(list(rest.values()))
+
+
+def _whole_items_first(path: Path) -> tuple[bool, int]:
+    """An item is found by its keys, so it goes before they do."""
+    return path[-1] != ".", len(path)
 
 
 def _shared_item(path: Path, kept: set[Path]) -> bool:

@@ -18,10 +18,14 @@ NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "in
 
 @dataclass
 class Findings:
-    """What one object breaks: (field, message) for rules, dotted paths for unknown fields."""
+    """What one object breaks: (field, message) for rules, dotted paths for unknown fields.
+
+    fill: whether defaults are filled in; not in what a manager applies, or it would own them.
+    """
 
     broken: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    fill: bool = True
 
 
 def checked(value: Any, schema: Json, found: Findings, path: str = "") -> Any:
@@ -48,7 +52,7 @@ def _checked_object(value: Json, schema: Json, found: Findings, path: str) -> Js
     properties, more = schema.get("properties", {}), schema.get("additionalProperties")
     keep = bool(more) or schema.get("x-kubernetes-preserve-unknown-fields") or (not properties and "type" not in schema)
     for name in schema.get("required", []):
-        if name not in value:
+        if value.get(name) is None:
             found.broken.append((_join(path, name), "Required value"))
     result: Json = {}
     for key, item in value.items():
@@ -64,7 +68,7 @@ def _checked_object(value: Json, schema: Json, found: Findings, path: str) -> Js
         else:
             found.unknown.append(at)
     for key, rule in properties.items():
-        if key not in result and "default" in rule:
+        if found.fill and key not in result and "default" in rule:
             result[key] = copy.deepcopy(rule["default"])
     return result
 

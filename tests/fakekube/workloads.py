@@ -48,6 +48,7 @@ class Workloads(Loop):
         self.befalls = befalls
         self._rollout_s, self._deadline_s = rollout_s, deadline_s
         self._seen: dict[Key, tuple[str, int, float]] = {}
+        self._rolled: dict[Key, tuple[str, int]] = {}
         self._pods = kube.kind("v1", "pods")
         self._deployments = kube.kind("apps/v1", "deployments")
         kube.objects.pods_linger = True
@@ -75,7 +76,9 @@ class Workloads(Loop):
         if since < self._rollout_s:
             return self._rollout_s - since
         self._roll(key, value, trouble)
-        limit = self._deadline_s if trouble not in (None, "Slow") else None
+        if trouble is None:
+            self._rolled[key] = asked  # the deadline is one of rollouts: later trouble only makes pods unready
+        limit = None if trouble == "Slow" or self._rolled.get(key) == asked else self._deadline_s
         late = limit is not None and since >= limit
         self._write(key, value, trouble=trouble, late=late)
         return limit - since if limit is not None and not late else None
