@@ -21,6 +21,7 @@ from tests.fakekube.kube import FakeKube
 from tests.fakekube.objects import Options
 from tests.fakekube.refusal import Refusal
 from tests.fakekube.troubles import TROUBLES, Trouble
+from tests.fakekube.workloads import rolled_out
 
 Json = dict[str, Any]
 OURS = Options(manager="ours", validation="Strict")
@@ -128,6 +129,9 @@ def test_an_update_says_available_of_the_old_model() -> None:
         answer = apply(cluster, sdep("scorer:2"))
         assert answer["status"]["state"] == "Available"
         assert answer["metadata"]["generation"] == 2
+        with pytest.raises(TimeoutError):
+            cluster.kube.wait(lambda: state(cluster) != "Available", timeout_s=0.3)
+        assert rolled_out(cluster.kube["deployments", "ml", "pump-default-0-model"]), "it looks settled, and is old"
         cluster.operator.release()
         become(cluster, "Creating")
         become(cluster, "Available")

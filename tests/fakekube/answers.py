@@ -122,7 +122,10 @@ def _write(
         raise Refusal(400, "the body of the request is empty")
     if method == "POST" and url.sub == "token":
         token = kube.access.account_token(url.namespace or "", url.name)
-        return Answer.of(201, {**body, "status": {"token": token, "expirationTimestamp": "2999-01-01T00:00:00Z"}})
+        spec = {"audiences": ["https://kubernetes.default.svc"], "expirationSeconds": 3600, **(body.get("spec") or {})}
+        return Answer.of(
+            201, {**body, "spec": spec, "status": {"token": token, "expirationTimestamp": "2999-01-01T00:00:00Z"}}
+        )
     if method == "POST" and not url.name:
         return Answer.of(201, objects.create(resource, url.namespace, body, chosen))
     if method == "PUT" and url.name:
