@@ -77,6 +77,12 @@ class MemoryRegistry:
         new = replace(old, stage=stage, tags={**old.tags, **{f"hydraulic.{key}": tag for key, tag in tags.items()}})
         self.models[model] = replace(found, versions=tuple(sorted((*kept, new), key=lambda v: v.number)))
 
+    def alias(self, model: str, alias: str, number: int | None) -> None:
+        """Set an alias, or remove it; makes the model where there is none."""
+        found = self.models.get(model, RegisteredModel(name=model))
+        aliases = {name: value for name, value in found.aliases.items() if name != alias}
+        self.models[model] = replace(found, aliases=aliases if number is None else {**aliases, alias: number})
+
     def delete(self, model: str, number: int) -> None:
         found = self.models[model]
         self.models[model] = replace(found, versions=tuple(v for v in found.versions if v.number != number))
