@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import time
@@ -108,12 +109,12 @@ def test_what_serves_goes_on_whatever_the_registry_loses(scene: Scene) -> None:
     with scene.controller(HYDRAULIC_CONFIG=str(scene.home / "both.toml")) as controller:
         scene.alias("pump", "champion", 1)
         scene.until_serves("prod", "pump", "v1")
-        scene.server.process.send_signal(signal.SIGSTOP)
+        os.killpg(scene.server.process.pid, signal.SIGSTOP)
         try:
             until(lambda: "this pass ended early" in controller.said(), "the controller sees that the registry is away")
             assert scene.score("prod", "pump") == "1"
         finally:
-            scene.server.process.send_signal(signal.SIGCONT)
+            os.killpg(scene.server.process.pid, signal.SIGCONT)
         scene.call("DELETE", "registered-models/alias", name="pump", alias="champion")
         until(lambda: "no alias of alias:champion" in controller.said(), "the lost alias is told")
         assert scene.score("prod", "pump") == "1"
