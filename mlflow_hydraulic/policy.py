@@ -146,5 +146,4 @@ def _not_listed(actor: str, allow: Sequence[str], policy: Policy, what: str) -> 
     listed = [f"the role {name.removeprefix('role:')}" if name.startswith("role:") else name for name in allow]
     if not listed:
         return [f"nobody may {what}"]
-    who = f"{actor!r} is not among them" if actor else "nobody is logged in"
-    return [f"only {' or '.join(listed)} may {what}, and {who}"]
+    return [f"only {' or '.join(listed)} may {what}, {f'not {actor!r}' if actor else 'and nobody is logged in'}"]
