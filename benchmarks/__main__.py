@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from benchmarks.report import Row, say, show
 
-NAMES = ("features", "one_row", "serving", "update_under_load", "transition", "registry_pass")
+NAMES = ("features", "one_row", "serving", "update_under_load", "transition", "registry_pass", "ledger")
 
 
 def main() -> int:

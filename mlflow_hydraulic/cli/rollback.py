@@ -56,7 +56,7 @@ def rollback(
 
     if not reason.strip():
         raise BadInput("--reason is empty: say why, it goes into the ledger")
-    if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
+    if not (yes or dry_run) and (as_json or not at_terminal()):
         raise BadInput("nobody can be asked here (no terminal): add --yes to do it, or --dry-run to see it")
     require_gate(str(mlflow.get_registry_uri()))
     settings = read_settings()
@@ -99,6 +99,11 @@ def _decide(
         ran = queries.ran(connection, model, environment.name, workspace())
         last = queries.last_reason(connection, model, environment.name, workspace())
     return found, decide(found, environment, ran, last, to)
+
+
+def at_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def require_gate(registry_uri: str) -> None:

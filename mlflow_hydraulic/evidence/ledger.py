@@ -94,12 +94,7 @@ def append(connection: Connection, events: Iterable[Event], now: datetime | None
     events = list(events)
     if not events:
         return []
-    taken = connection.execute(
-        update(ledger_head).where(ledger_head.c.id == 1).values(seq=ledger_head.c.seq + len(events))
-    )
-    if taken.rowcount != 1:
-        raise Unavailable('the ledger has no head row: run "hydraulic db upgrade" on this database')
-    last, prev = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1)).one()
+    last, prev = _take_places(connection, len(events))
     at = (now or utc_now()).isoformat(timespec="microseconds")
     rows = []
     for seq, event in enumerate(events, start=last - len(events) + 1):
@@ -109,6 +104,23 @@ def append(connection: Connection, events: Iterable[Event], now: datetime | None
     connection.execute(insert(ledger), [_columns(row) for row in rows])
     connection.execute(update(ledger_head).where(ledger_head.c.id == 1).values(hash=prev))
     return rows
+
+
+def _take_places(connection: Connection, count: int) -> tuple[int, str]:
+    """The last of `count` numbers that are ours now, and the hash before them; locks the head row until the commit.
+
+    In one statement where the database can: while the lock is held, every other writer waits for each round trip.
+    """
+    where, columns = ledger_head.c.id == 1, (ledger_head.c.seq, ledger_head.c.hash)
+    taking = update(ledger_head).where(where).values(seq=ledger_head.c.seq + count)
+    if connection.dialect.update_returning:
+        found = connection.execute(taking.returning(*columns)).one_or_none()
+    else:
+        connection.execute(taking)
+        found = connection.execute(select(*columns).where(where)).one_or_none()
+    if found is None:
+        raise Unavailable('the ledger has no head row: run "hydraulic db upgrade" on this database')
+    return int(found.seq), str(found.hash)
 
 
 def rows(connection: Connection, *, model: str | None = None, after: int = 0, until: str = "") -> Iterator[Row]:
