@@ -30,6 +30,7 @@ from mlflow_hydraulic.world import World
 SIZES = (250, 500, 1000)
 VERSIONS = 5
 ROUNDS = 5
+ENDPOINT = "http://127.0.0.1:1"
 STAGES = ("Archived", "Archived", "Archived", "Production", "None")
 
 
@@ -45,7 +46,7 @@ class MemoryTarget:
 
     def apply(self, deployment: Deployment) -> None:
         self._running[deployment.name] = Running(
-            environment=self._environment, deployment=deployment, state="healthy", endpoint="http://127.0.0.1:1"
+            environment=self._environment, deployment=deployment, state="healthy", endpoint=ENDPOINT
         )
 
     def delete(self, name: str) -> None:
@@ -100,6 +101,7 @@ def _passes(folder: Path, models: int, requested: CountedRequests) -> tuple[list
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with running(command, port=port, ready="/health", log=folder / "server.log", environ=quiet):
         engine = database.open_database(uri)
+        database.ready(engine)
         _fill(engine, models)
         world = _world(f"http://127.0.0.1:{port}", engine)
         first = run_pass(world)
@@ -139,7 +141,7 @@ def _world(uri: str, engine: Engine) -> World:
 
 def _fill(engine: Engine, models: int) -> None:
     """As many requests would do, in a second."""
-    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlModelVersionTag, SqlRegisteredModel
 
     now = int(time.time() * 1000)
     names = [f"model-{number:04}" for number in range(models)]
@@ -159,6 +161,17 @@ def _fill(engine: Engine, models: int) -> None:
                 }
                 for name in names
                 for n, stage in enumerate(STAGES, start=1)
+            ],
+        )
+
+        facts = {"hydraulic.prod.state": "healthy", "hydraulic.prod.endpoint": ENDPOINT}
+        serving = STAGES.index("Production") + 1
+        connection.execute(
+            insert(SqlModelVersionTag),
+            [
+                {"name": name, "version": serving, "key": key, "value": value, "workspace": "default"}
+                for name in names
+                for key, value in facts.items()
             ],
         )
 

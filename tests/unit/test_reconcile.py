@@ -403,7 +403,20 @@ FAULTS = st.tuples(
 )
 MOVES = st.lists(st.one_of(STAGE_MOVES, STAGE_MOVES, ALIAS_MOVES, FAULTS), min_size=1, max_size=4)
 Moves = list[tuple[str, str, "int | None", str, str]]
-TROUBLE = st.lists(st.tuples(st.sampled_from(["killed", "overtaken"]), st.integers(0, 30)), max_size=3)
+TROUBLE = st.lists(st.tuples(st.sampled_from(["killed", "overtaken"]), st.integers(0, 20)), max_size=4)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_who_was_overtaken_acts_no_more(scene: Scene, step: int) -> None:
+    scene.registry.stage("a", 1, "Staging")
+    effects: list[int] = []
+    _overtake_at(scene, step, effects)
+    with pytest.raises(Unavailable, match="another controller"):
+        run_pass(scene.world)
+    assert effects == [_effects(scene)]
+    _kill_at(scene, None)
+    scene.passes()
+    assert scene.serving("dev") == {}
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -423,10 +436,12 @@ def test_killed_or_overtaken_anywhere_the_next_pass_converges(
             for move in moves:
                 _make(scene, *move)
             for kind, step in troubles:
-                _kill_at(scene, step) if kind == "killed" else _overtake_at(scene, step)
                 scene.clock.forward(1000)
+                effects: list[int] = []  # of all controllers, when another had taken over
+                _kill_at(scene, step) if kind == "killed" else _overtake_at(scene, step, effects)
                 with suppress(Killed, Unavailable):
                     run_pass(scene.world)
+                assert effects in ([], [_effects(scene)]), "who was overtaken still acted"
             _kill_at(scene, None)
             for target in scene.targets.values():
                 target.failing.clear()
@@ -449,8 +464,8 @@ def _make(scene: Scene, kind: str, name: str, number: int | None, what: str, wei
         scene.targets[name].away = Unavailable("no answer")
 
 
-def _overtake_at(scene: Scene, step: int) -> None:
-    """Let another controller take the lease and run at the `step`th thing that the next pass does.
+def _overtake_at(scene: Scene, step: int, effects: list[int]) -> None:
+    """Let a person move something, and another controller take over, at the `step`th thing that the next pass does.
 
     Not between the fence and the target's own change: there the target's generation decides, see `LocalEnvironment`.
     """
@@ -461,13 +476,19 @@ def _overtake_at(scene: Scene, step: int) -> None:
             return
         left[0] -= 1
         if left[0] == -1:
+            scene.registry.stage("a", 1, "Production" if step % 2 else "Archived")
             with suppress(Unavailable):
                 run_pass(scene.world)
+            effects.append(_effects(scene))
 
     scene.registry.step = count
     scene.commit = lambda: None
     for target in scene.targets.values():
         target.step = count
+
+
+def _effects(scene: Scene) -> int:
+    return sum(len(target.effects) for target in scene.targets.values())
 
 
 def _kill_at(scene: Scene, step: int | None) -> None:
