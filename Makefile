@@ -76,11 +76,9 @@ types: $(VENV)/.installed-test
 contracts: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
-unit contract integration: $(VENV)/.installed-test
+# Each ends with what was skipped and why; browser wants Debian's chromium, contract its postgresql.
+unit contract integration browser: $(VENV)/.installed-test
 	$(PYTEST) tests/$@
-
-browser: $(VENV)/.installed-test
-	@if [ -d tests/browser ]; then $(PYTEST) tests/browser; else echo "there are no pages yet, so no browser tests"; fi
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks

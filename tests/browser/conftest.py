@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SCREENSHOTS = os.environ.get("HYDRAULIC_SCREENSHOTS")  # read at import: the environment is scrubbed before each test
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 QUIET += " --disable-component-update --disable-sync"
+PLAYWRIGHT = 'the package playwright is not installed: pip install "mlflow-hydraulic[test]"'
 Visit = Callable[..., "RegistryPage"]
 
 
@@ -30,10 +31,8 @@ def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.skip('the package playwright is not installed: pip install "mlflow-hydraulic[test]"')
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=QUIET.split())
         yield browser

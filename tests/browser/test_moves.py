@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import requests
-from playwright.sync_api import expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import PLAYWRIGHT, Visit
 from tests.browser.plant import Plant, controller
 
 pytestmark = pytest.mark.slow
+expect = pytest.importorskip("playwright.sync_api", reason=PLAYWRIGHT).expect
 DEV, PROD = "hydraulic.dev", "hydraulic.prod"
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 import requests
-from playwright.sync_api import expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import PLAYWRIGHT, Visit
 from tests.browser.plant import Plant, make_registry
 from tests.servers import mlflow_server
 
 pytestmark = pytest.mark.slow
+expect = pytest.importorskip("playwright.sync_api", reason=PLAYWRIGHT).expect
 TEXTS = {
     "unicode": "Ölkühler: η ↑ 3 % 🛢️ 冷却器 — «gut»",
     "lines": "first line\nsecond line\r\n\tand a tab",
@@ -140,7 +139,7 @@ def test_aliases_are_guarded_and_the_page_asks_for_a_reason(plant: Plant, visit:
 
 
 def test_what_serves_is_deleted_with_a_reason_only(plant: Plant, visit: Visit) -> None:
-    """A version in Production MLflow's page deletes never; one that serves by its alias it does, and drops the alias."""
+    """MLflow's page never deletes a version in Production; one that serves by its alias it does, alias and all."""
     page = visit(plant, "ds1", first=True)
     page.open("fan", 1)
     page.move("Production", "to see it stay")
