@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import mlflow.deployments
 import pytest
 
 from tests.servers import Server, mlflow_server
