@@ -59,8 +59,10 @@ def run_pass(world: World, expected: Plan | None = None) -> Pass:
     _record_found(world, registry, since)
     _record_running(world, sight, world.crew.busy, ())
     outcomes = _act(world, registry, sight, plan, again=expected is not None)
-    after = observe(world) if outcomes else sight
-    _record_running(world, after, world.crew.busy, outcomes)
+    after = sight
+    if outcomes:
+        after = observe(world)
+        _record_running(world, after, world.crew.busy, outcomes)
     _write_facts(world, _telling(world, registry, plan, outcomes), after, _troubles(world, registry, plan, outcomes))
     return Pass(plan=plan, outcomes=outcomes, sight=after)
 

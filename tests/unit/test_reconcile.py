@@ -419,6 +419,7 @@ def test_who_was_overtaken_acts_no_more(scene: Scene, step: int) -> None:
     assert scene.serving("dev") == {}
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     rounds=st.lists(st.tuples(MOVES, TROUBLE), min_size=1, max_size=3),
