@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ import click
 from mlflow_hydraulic.cli.parts import Wish, free_port
 from mlflow_hydraulic.cli.residence import Residence
 from mlflow_hydraulic.deploy_targets.local.locks import Held, exclusive, holder, signal_holder
-from mlflow_hydraulic.errors import Conflict, Failed
+from mlflow_hydraulic.errors import BadInput, Conflict, Failed
 from mlflow_hydraulic.settings import Settings
 
 POLL_S = 0.1
@@ -85,6 +86,8 @@ def checked_settings(residence: Residence, wish: Wish) -> Settings:
     from mlflow_hydraulic.deploy_targets.environment import open_environment
     from mlflow_hydraulic.settings import read_settings, read_tables
 
+    if wish.auth and find_spec("flask_wtf") is None:
+        raise BadInput('--auth: MLflow\'s log-in is not installed here: pip install "mlflow-hydraulic[auth]"')
     environ = residence.environ(os.environ, wish.url, auth=False)
     settings = read_settings(environ)
     for environment in read_configuration(read_tables(environ)).environments:
