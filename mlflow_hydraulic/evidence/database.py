@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy
@@ -71,6 +71,9 @@ def check(engine: Engine) -> str:
 def ready(engine: Engine) -> None:
     """For a server that starts: make the tables where there are none, refuse where they are of another version."""
     with _connected(engine) as connection:
+        if engine.dialect.name == "sqlite":
+            with suppress(sqlalchemy.exc.OperationalError):  # busy: somebody else reads or sets it at this moment
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # kept in the file, whoever opens it next
         found = current(connection)
     if found is None:
         upgrade(engine)
