@@ -5,6 +5,7 @@ Pure values with their rules; made by the MLflow plugin and by the plan, read by
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Literal
@@ -123,3 +124,11 @@ def check_name(what: str, name: str) -> None:
         raise BadInput(
             f"{what} name {name!r}: use 1 to 40 small letters, digits and hyphens, with no hyphen at either end"
         )
+
+
+def deployment_name(model: str) -> str:
+    """A name for the deployments of `model`: itself where the rule of names allows it, else a slug and a short hash."""
+    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
+    if slug == model and len(slug) <= 40:
+        return slug
+    return f"{slug[:31].strip('-') or 'model'}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"

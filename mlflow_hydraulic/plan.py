@@ -6,13 +6,12 @@ Pure. Fail static: what serves goes on serving unless the registry says, in so m
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlflow_hydraulic.bindings import Desired, Environment, Problem, resolve
-from mlflow_hydraulic.deployment import Deployment, Predictor, State
+from mlflow_hydraulic.deployment import Deployment, Predictor, State, deployment_name
 from mlflow_hydraulic.registry import RegisteredModel, Registry
 
 Kind = Literal["create", "update", "delete", "wait", "hold"]
@@ -117,8 +116,7 @@ class Plan:
 class _Case:
     """One model in one environment, with what its decision looks at.
 
-    named: what runs under the name that its deployment has or would get. ours: what the controller made, by
-    environment and model.
+    named: what runs under its deployment's name. ours: what the controller made, by environment and model.
     """
 
     name: str
@@ -181,9 +179,9 @@ def _decide(case: _Case) -> Action | None:
     wish = resolve(case.model, case.environment) if case.model else None
     if isinstance(wish, Problem):
         return case.action("hold", wish.message)
-    if wish is not None:
-        return _towards(wish, case)
-    return _ending(case, case.seen) if case.seen else None
+    if wish is None:
+        return _ending(case, case.seen) if case.seen else None
+    return _towards(wish, case)
 
 
 def _towards(wish: Desired, case: _Case) -> Action | None:
@@ -278,9 +276,8 @@ def _later(environment: Environment, environments: Sequence[Environment]) -> Seq
 
 def _asked(model: RegisteredModel, successor: Environment, served: Sequence[int]) -> set[int]:
     """Which of these versions `successor` asks for, even where a problem keeps it from getting them."""
-    if not successor.looks_at(model.name):
-        return set()
-    return {version.number for selector in successor.champion for version in selector.matches(model)} & set(served)
+    asked = {version.number for selector in successor.champion for version in selector.matches(model)} & set(served)
+    return asked if successor.looks_at(model.name) else set()
 
 
 def _serves(above: Running | None, asked: set[int]) -> bool:
@@ -289,14 +286,6 @@ def _serves(above: Running | None, asked: set[int]) -> bool:
 
 def _times(replicas: int | None) -> str:
     return f" x{replicas}" if replicas not in (None, 1) else ""
-
-
-def deployment_name(model: str) -> str:
-    """A name for the deployments of `model`: itself where the rule of names allows it, else a slug and a short hash."""
-    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-    if slug == model and len(slug) <= 40:
-        return slug
-    return f"{slug[:31].strip('-') or 'model'}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
 
 
 def running_digest(running: Iterable[Running]) -> str:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_hydraulic.bindings import preset
-from mlflow_hydraulic.deployment import NAME_RULE
-from mlflow_hydraulic.plan import MODEL_LABEL, SELECTED_BY, Running, deployment_name, make_plan
+from mlflow_hydraulic.deployment import NAME_RULE, deployment_name
+from mlflow_hydraulic.plan import MODEL_LABEL, SELECTED_BY, Running, make_plan
 from mlflow_hydraulic.registry import RegisteredModel, Registry, Version
 from tests.unit.worlds import running
 
