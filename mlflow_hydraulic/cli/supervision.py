@@ -122,7 +122,8 @@ class Supervision:
     def _controller_said(self, line: str) -> None:
         if " acts" in line or "; waiting" in line:
             self._acts.set()
-        say(f"controller | {line}")
+        if self._wish.echo:
+            say(f"controller | {line}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

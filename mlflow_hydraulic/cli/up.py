@@ -40,9 +40,18 @@ in_folder = click.option(
     "--interval", "interval_s", type=click.FloatRange(min=0.1), help="Seconds between the controller's passes."
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes of the server.")
+@click.option("--echo/--no-echo", default=True, help="Show the controller's lines here too.  [default: echo]")
 @click.option("--detach", "-d", is_flag=True, help="Come back when it is ready, and leave it running.")
 def up(
-    *, folder: Path, host: str, port: int, auth: bool | None, interval_s: float | None, workers: int, detach: bool
+    *,
+    folder: Path,
+    host: str,
+    port: int,
+    auth: bool | None,
+    interval_s: float | None,
+    workers: int,
+    echo: bool,
+    detach: bool,
 ) -> None:
     """Run MLflow's server, the controller and the local deployments in one command, until Ctrl-C.
 
@@ -58,7 +67,7 @@ def up(
     """
     residence = Residence(folder)
     residence.make()
-    wish = Wish(host=host, port=port, auth=auth or False, interval_s=interval_s, workers=workers)
+    wish = Wish(host=host, port=port, auth=auth or False, interval_s=interval_s, workers=workers, echo=echo)
     if detach:
         _detach(residence, wish, auth)
         return
@@ -98,7 +107,7 @@ def checked_settings(residence: Residence, wish: Wish) -> Settings:
 def _detach(residence: Residence, wish: Wish, auth: bool | None) -> None:
     """Start an `up` that outlives this command, and come back when it is ready; where one runs already, say so."""
     command = [sys.executable, "-m", "mlflow_hydraulic.cli", "up", "--folder", str(residence.path)]
-    command += ["--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers)]
+    command += ["--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers), "--no-echo"]
     command += ["--interval", f"{wish.interval_s:g}"] if wish.interval_s else []
     command += [] if auth is None else ["--auth" if auth else "--no-auth"]
     pid = holder(residence.lock)
