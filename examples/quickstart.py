@@ -83,7 +83,7 @@ def deploy(uri: str) -> str:
     return found[0].rstrip("/")
 
 
-def requests() -> list[tuple[int, str, dict[str, object]]]:
+def requests() -> list[tuple[int, str, dict[str, list[object]]]]:
     """One cycle of each class in the tutorial's form: (class, where it is from, {"fields", "rows"})."""
     from mlflow_hydraulic.rig.find import find_cycles
     from mlflow_hydraulic.settings import read_settings
