@@ -20,6 +20,7 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than the pools of common clients and proxies keep a connection, so that they close first
 LINGER_S = 1.0  # how long an idle connection may still bring a request while the scorer drains
 POLL_S = 0.02
+GC_THRESHOLD = 20_000  # objects; requests in progress are no garbage, and at Python's 700 each few are walked again
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class ScorerServer(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what is loaded now stays; the collector need not walk it again
+        gc.set_threshold(GC_THRESHOLD)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.draining = True
