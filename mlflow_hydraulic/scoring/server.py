@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Literal
 
@@ -74,10 +76,14 @@ class ScorerServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but the signal is not raised once more at the end: a drained scorer exits with 0."""
-        with super().capture_signals():
-            yield
-            self._captured_signals.clear()
+        """As uvicorn's, but the handlers stay and no signal is raised anew: a drained scorer exits with 0.
+
+        A second SIGTERM, as supervisors send it, changes nothing: not while it drains and not while it ends.
+        """
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.handle_exit)
+        yield
 
 
 def configure(app: object, *, backlog: int = BACKLOG) -> uvicorn.Config:
