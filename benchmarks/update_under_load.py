@@ -2,9 +2,9 @@
 
     python -m benchmarks.update_under_load [--updates 100] [--callers 4]
 
-The models are two logistic regressions on three columns, saved by MLflow's own sklearn flavor and served by the real
-scorer; they answer the same row differently. A request fails when its answer is no 200. It is mixed when the version in
-its header did not make the number in its body, or when that version had been replaced before the request was sent.
+The models are two logistic regressions on three columns, saved by the hydraulic flavor and served by the real scorer
+(onnxruntime); they answer the same row differently. A request fails when its answer is no 200. It is mixed when the
+version in its header did not make the number in its body, or had been replaced before the request was sent.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import requests
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
 from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion, Predictor
 from mlflow_hydraulic.plugin.models import fetch
+from mlflow_hydraulic.rig.model import HydraulicModel
+from mlflow_hydraulic.schema import Field, Schema
 from mlflow_hydraulic.settings import Settings
 
 ROW = {"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1.0, 1.0, 1.0]]}}
@@ -55,21 +57,25 @@ class Load:
 
 
 def save_models(folder: Path) -> list[Path]:
-    import mlflow
     import numpy as np
     import pandas as pd
-    from mlflow.models import infer_signature
     from sklearn.linear_model import LogisticRegression
+
+    from mlflow_hydraulic.plugin import flavor
 
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 3)), columns=["a", "b", "c"])
     paths = []
     for index, sign in enumerate((-1, 1)):
-        y = np.where(sign * (X.a + X.b) > 0, 20.0, 3.0)
-        paths.append(folder / f"model-{index}")
-        model = LogisticRegression().fit(X, y)
-        mlflow.sklearn.save_model(
-            model, str(paths[-1]), signature=infer_signature(X, y), pip_requirements=["scikit-learn"]
+        y = np.where(sign * (X.a + X.b) > 0, 20, 3)
+        model = HydraulicModel(
+            estimator=LogisticRegression().fit(X, y),
+            schema=Schema(inputs=tuple(Field(name=name) for name in X.columns), target="y", labels=(3, 20)),
+            features="means",
+            origin="simulated",
+            background=X.head(100),
         )
+        paths.append(folder / f"model-{index}")
+        flavor.save_model(model, str(paths[-1]))
     return paths
 
 
