@@ -74,8 +74,9 @@ mlflow.set_experiment("t")
 for c in (1.0, 0.01):
     model = LogisticRegression(C=c).fit(X, y)
     signature = infer_signature(X, model.predict(X))
-    mlflow.sklearn.log_model(
-        model, name="model", registered_model_name="m", signature=signature, pip_requirements=["scikit-learn"]
+    mlflow.sklearn.log_model(  # Shapley values of a model without a bundle start from its input example
+        model, name="model", registered_model_name="m", signature=signature, input_example=X.head(20),
+        pip_requirements=["scikit-learn"],
     )
 mlflow.sklearn.save_model(model, sys.argv[1], pip_requirements=["scikit-learn"])
 mlflow.MlflowClient().set_registered_model_alias("m", "best", "1")
