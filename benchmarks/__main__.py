@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.report import Row, say, show
 
-NAMES = ("features", "one_row", "serving", "update_under_load")
+NAMES = ("features", "one_row", "serving", "router", "update_under_load")
 
 
 def main() -> int:

@@ -54,15 +54,16 @@ class Upstream:
         self._idle: list[_Connection] = []
         self._closed = False
 
-    async def ask(self, request: bytes, timeout_s: float) -> Reply:
+    async def ask(self, request: bytes, timeout_s: float, *, fresh: bool = False) -> Reply:
         """The answer to `request`. Raises `Lost`, or `TimeoutError` after `timeout_s`.
 
-        A kept connection that the scorer had closed meanwhile is replaced without a word.
+        A kept connection that the scorer had closed meanwhile is replaced without a word. `fresh` takes a new one, for
+        what must not be done twice: only then does `Lost.sent` tell for sure that nothing was sent.
         """
         self.in_flight += 1
         try:
             while True:
-                kept = bool(self._idle)
+                kept = bool(self._idle) and not fresh
                 connection = self._idle.pop() if kept else await self._connect()
                 try:
                     reply = await connection.ask(request, timeout_s)
