@@ -243,8 +243,10 @@ def test_feedback_waits_for_the_scorer_and_reaches_it_once(home: Path, target: L
 
 def test_feedback_that_may_have_been_read_is_not_told_twice(home: Path, target: LocalTarget) -> None:
     url = target.apply(deployment(fake_model(home, "1"))).url
+    before = scorer_pids(home)
     answer = requests.post(f"{url}/api/v1.0/feedback", data=b"die", timeout=60)
     assert answer.status_code == 502
+    until(lambda: scorer_pids(home) != before, "a new scorer")
     until(lambda: target.get("default", "cooler").state == "healthy", "healthy again")
     log = "\n".join(target.logs("default", "cooler")["supervisor"])
     assert log.count("ended with code 9") == 1  # a second reader would have died as well
