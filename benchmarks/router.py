@@ -25,7 +25,7 @@ from mlflow_hydraulic.plugin.models import fetch
 from mlflow_hydraulic.settings import Settings
 
 CONNECTIONS = (1, 8, 64)
-AIOHTTP = [f"{name}=={version(name)}" for name in ("aiohttp", "uvloop")]
+AIOHTTP = ["aiohttp>=3.11,<4", f"uvloop=={version('uvloop')}"]
 PEERS = {"direct": "the scorer asked directly", "aiohttp": "aiohttp's server and client as a proxy"}
 
 
