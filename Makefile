@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DATA ?= $(HYDRAULIC_DATA)
 REPORTS ?= .cache/reports
+EXTRAS ?= test
 STAGES = lint types contracts unit contract integration browser
 
 BIN = $(VENV)/bin
@@ -49,7 +50,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): a minute or two the first time"
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[test]"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[$(EXTRAS)]"
 	@touch $@ $(VENV)/.installed
 
 # --- the main job -----------------------------------------------------------------------------------------------------

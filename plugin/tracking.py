@@ -88,7 +88,10 @@ def log_evidence(result: TrainingResult, cycles: Cycles, *, tags: Mapping[str, s
     mlflow.set_tags({**origin_tags(result), **code_tags(), **(tags or {})})
     mlflow.log_params(_params(result, cycles))
     mlflow.log_metrics(metrics(result))
-    mlflow.log_input(dataset(result, cycles), context="training")
+    with warnings.catch_warnings():
+        # The labels are integers and never missing.
+        warnings.filterwarnings("ignore", ".*Inferred schema contains integer column", UserWarning)
+        mlflow.log_input(dataset(result, cycles), context="training")
     _log_files(result)
 
 

@@ -137,7 +137,7 @@ class LocalTarget:
     def _changing(self, folder: Folder, wait_s: float) -> Iterator[None]:
         try:
             folder.change_lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with exclusive(folder.change_lock, wait_s=wait_s):
+            with exclusive(folder.change_lock, wait_s=wait_s, nameless=True):
                 yield
         except Held as held:
             raise Conflict(

@@ -155,20 +155,20 @@ def _text(result: TrainingResult, cycles: Cycles, logged: LoggedModel | None) ->
         f"{result.target}: {result.chosen} on {len(result.model.schema.inputs)} inputs ({result.model.features}), "
         f"{len(cycles)} {cycles.origin} cycles{label}",
         "",
-        f"  {'tested on':<26}{'accuracy [95 %]':<28}{'balanced':<10}{'log-loss':<10}calibration error",
+        f"  {'tested on':<30}{'accuracy [95 %]':<28}{'balanced':<10}{'log-loss':<10}calibration error",
     ]
     for scheme, found in result.evaluations.items():
         m = found.measures
         lines.append(
-            f"  {SCHEMES[scheme]:<26}{m['accuracy']!s:<28}{m['balanced_accuracy'].value:<10.4f}"
+            f"  {SCHEMES[scheme]:<30}{m['accuracy']!s:<28}{m['balanced_accuracy'].value:<10.4f}"
             f"{m['log_loss'].value:<10.3g}{m['ece'].value:.4f}"
         )
-    lines += [f"  {SCHEMES[s] + ', choice too':<26}{found['accuracy']!s}" for s, found in result.nested.items()]
-    lines += ["", f"  {'candidate':<26}{'unseen runs':<14}{'contiguous time':<18}seconds"]
+    lines += [f"  {SCHEMES[s] + ', choice too':<30}{found['accuracy']!s}" for s, found in result.nested.items()]
+    lines += ["", f"  {'candidate':<30}{'unseen runs':<14}{'contiguous time':<18}seconds"]
     for row in result.candidates.itertuples():
         mark = "  <- chosen by unseen runs" if row.candidate == result.chosen else ""
         lines.append(
-            f"  {row.candidate:<26}{row.unseen_runs:<14.4f}{row.contiguous_time:<18.4f}{row.seconds:.1f}{mark}"
+            f"  {row.candidate:<30}{row.unseen_runs:<14.4f}{row.contiguous_time:<18.4f}{row.seconds:.1f}{mark}"
         )
     return "\n".join([*lines, "", *_next(logged), ""])
 
