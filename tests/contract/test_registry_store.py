@@ -31,7 +31,7 @@ from sqlalchemy import event, text
 from mlflow_hydraulic.evidence import ledger, recorded
 from mlflow_hydraulic.plugin.caller import why
 from mlflow_hydraulic.plugin.watched_store import RefusedMove, WatchedStore, make_store
-from mlflow_hydraulic.registry import RegisteredModel, Registry, Version
+from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel, Registry, Version
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
 TIMES = ("creation_timestamp", "last_updated_timestamp", "creation_time", "last_updated_time")
@@ -296,7 +296,7 @@ def intent(twins: Twins) -> Registry:
                         model=v.name,
                         number=int(v.version),
                         stage=v.current_stage,
-                        tags={key: value for key, value in v.tags.items() if key in recorded.INTENT_TAGS},
+                        tags={key: value for key, value in v.tags.items() if key in INTENT_TAGS},
                     )
                     for v in sorted(plain, key=lambda v: int(v.version))
                     if v.name == model.name
@@ -338,14 +338,15 @@ def test_a_refusal_changes_nothing_and_is_written_down(one: Twins) -> None:
     with why("first"):
         one.ours.transition_model_version_stage("a", 1, "Production", False)
     before, said = intent(one), len(one.rows())
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: one.ours.transition_model_version_stage("a", 2, "Production", True),
         lambda: one.ours.transition_model_version_stage("a", 1, "None", False),
         lambda: one.ours.set_model_version_tag("a", 1, ModelVersionTag("hydraulic.weight", "5")),
         lambda: one.ours.delete_model_version("a", 1),
         lambda: one.ours.delete_registered_model("a"),
         lambda: one.ours.rename_registered_model("a", "b"),
-    ):
+    )
+    for call in calls:
         with pytest.raises(RefusedMove, match="PROD asks for a reason") as refused:
             call()
         assert refused.value.get_http_status_code() == 403
@@ -389,14 +390,15 @@ def test_behind_an_alias_tags_and_names_are_guarded_too(
         with why("first"):
             twins.ours.set_registered_model_alias("a", "champion", 1)
         twins.ours.set_model_version_tag("a", 2, ModelVersionTag("hydraulic.replicas", "2"))
-        for call in (
+        calls: tuple[Callable[[], object], ...] = (
             lambda: twins.ours.set_registered_model_alias("a", "champion", 2),
             lambda: twins.ours.delete_registered_model_alias("a", "champion"),
             lambda: twins.ours.set_model_version_tag("a", 1, ModelVersionTag("hydraulic.replicas", "2")),
             lambda: twins.ours.delete_model_version("a", 1),
             lambda: twins.ours.rename_registered_model("a", "b"),
             lambda: twins.ours.set_registered_model_alias("a", "golden", 2),
-        ):
+        )
+        for call in calls:
             with pytest.raises(RefusedMove):
                 call()
         assert twins.ours.get_registered_model("a").aliases == {"champion": 1}
