@@ -22,7 +22,7 @@ from pathlib import Path
 import requests
 
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
-from mlflow_hydraulic.deploy_targets.spec import Deployment, ModelVersion, Predictor
+from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor
 from mlflow_hydraulic.plugin.models import fetch
 from mlflow_hydraulic.rig.model import HydraulicModel
 from mlflow_hydraulic.schema import Field, Schema

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from mlflow_hydraulic.deploy_targets.spec import Deployment, Exists, ModelVersion, Observed, Predictor
+from mlflow_hydraulic.deployment import Deployment, Exists, ModelVersion, Observed, Predictor
 from mlflow_hydraulic.errors import Conflict, Failed, NotFound
 from tests.support.local import ROOT, fake_model, kill_leftovers, local_target
 

@@ -24,7 +24,7 @@ from mlflow_hydraulic.deploy_targets.local.router import Router
 from mlflow_hydraulic.deploy_targets.local.scorers import Launch, Slot
 from mlflow_hydraulic.deploy_targets.local.table import Table
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
-from mlflow_hydraulic.deploy_targets.spec import Predictor
+from mlflow_hydraulic.deployment import Predictor
 from mlflow_hydraulic.errors import Failed
 from mlflow_hydraulic.settings import Settings
 from tests.support.local import (
