@@ -31,7 +31,12 @@ def policy() -> None:
 def explain(
     *, model: str, version: int, stage: str, user: str, reason: str, moment: datetime | None, as_json: bool
 ) -> None:
-    """Say whether moving VERSION of MODEL to a stage would be allowed, and every reason why not. Exit code 6 if not."""
+    """Say whether moving VERSION of MODEL to a stage would be allowed, and every reason why not. Exit code 6 if not.
+
+    \b
+    Example:
+      hydraulic policy explain hydraulic-cooler 4 --to Production --as ds1 --reason "beats 3"
+    """
     from mlflow_hydraulic.cli.world import open_configuration
     from mlflow_hydraulic.clock import utc_now
     from mlflow_hydraulic.plugin.registry import find_version
