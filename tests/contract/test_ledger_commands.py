@@ -288,3 +288,11 @@ def test_what_ran_and_why_is_read_for_a_rollback(told: Engine) -> None:
         assert [str(one) if one else None for one in queries.ran(connection, "m", "prod")] == ["v2", "v3", None]
         assert queries.last_reason(connection, "m", "dev") == "beats 2"
         assert queries.last_reason(connection, "other", "prod") == ""
+
+
+def test_what_somebody_tried_by_hand_is_nothing_to_go_back_to(told: Engine) -> None:
+    tried = Event(verb="runs", subject="prod/m-try", actor="unknown", model="m", environment="prod", after=ran(9))
+    with told.begin() as connection:
+        ledger.append(connection, [tried])
+    with told.connect() as connection:
+        assert [str(one) if one else None for one in queries.ran(connection, "m", "prod")] == ["v2", "v3", None]
