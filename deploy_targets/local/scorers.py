@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_hydraulic.bundle.digest import digest_folder
+from mlflow_hydraulic.deploy_targets.local.environ import without_secrets
 from mlflow_hydraulic.deploy_targets.local.folder import model_folder, tail
 from mlflow_hydraulic.deploy_targets.local.plan import Identity, crashes_in_a_row, restart_delay_s
 from mlflow_hydraulic.deploy_targets.local.table import Replica
@@ -153,6 +154,7 @@ class Slot:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
+                    env=without_secrets(os.environ),
                     pass_fds=(number, self._launch.pipe),
                 )
         except OSError as error:

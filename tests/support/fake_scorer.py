@@ -48,6 +48,9 @@ class Handler(BaseHTTPRequestHandler):
         if unlucky or self.behaviour.get("fail") or (self.behaviour.get("warm_fails") and self.path == "/model/score"):
             self._send(500, {"message": "cannot score"})
             return
+        if self.path == "/environ":
+            self._send(200, sorted(os.environ))
+            return
         if self.path == "/teapot":
             self._send(418, {"message": "short and stout"})
             return
