@@ -12,6 +12,7 @@ from typing import Literal
 
 from mlflow_hydraulic.bindings import Desired, Environment, Problem, resolve
 from mlflow_hydraulic.deployment import Deployment, Predictor, State, deployment_name
+from mlflow_hydraulic.promotion import asked, beside, successors
 from mlflow_hydraulic.registry import RegisteredModel, Registry
 
 Kind = Literal["create", "update", "delete", "wait", "hold"]
@@ -229,15 +230,13 @@ def _ending(case: _Case, seen: Running) -> Action | None:
     lost = _intent_lost(case.model, served, case.environment, seen.deployment.labels.get(SELECTED_BY, ""))
     if case.model is None or lost:
         return case.action("hold", f"{lost}: what serves goes on serving until you say more")
-    archived = all(v is not None and v.stage == "Archived" for v in map(case.model.version, served))
-    for successor in _later(case.environment, case.environments):
-        asked = _asked(case.model, successor, served)
-        if not asked:
-            continue
-        if not successor.promotes_from and not archived:
-            return None  # promoted, and it stays here too: so it was configured
-        if successor.promotes_from and not _serves(case.ours.get((successor.name, case.name)), asked):
+    for successor in successors(case.environment, case.environments):
+        wanted = asked(case.model, successor, served)
+        if wanted and not _serves(case.ours.get((successor.name, case.name)), wanted):
             return case.action("wait", f"promoted to {successor.name}, which is not healthy with it yet")
+    archived = all(v is not None and v.stage == "Archived" for v in map(case.model.version, served))
+    if not archived and any(asked(case.model, one, served) for one in beside(case.environment, case.environments)):
+        return None  # promoted, and it stays here too: so it was configured
     stages = [f"version {n} is now in stage {v.stage}" for n in served if (v := case.model.version(n))]
     return case.action("delete", ", ".join(stages))
 
@@ -268,20 +267,8 @@ def _intent_lost(
     return f"{why}; {way}" if why else ""
 
 
-def _later(environment: Environment, environments: Sequence[Environment]) -> Sequence[Environment]:
-    """The environments that come after it in the order of promotion."""
-    names = [one.name for one in environments]
-    return environments[names.index(environment.name) + 1 :]
-
-
-def _asked(model: RegisteredModel, successor: Environment, served: Sequence[int]) -> set[int]:
-    """Which of these versions `successor` asks for, even where a problem keeps it from getting them."""
-    asked = {version.number for selector in successor.champion for version in selector.matches(model)} & set(served)
-    return asked if successor.looks_at(model.name) else set()
-
-
-def _serves(above: Running | None, asked: set[int]) -> bool:
-    return above is not None and above.state == "healthy" and asked <= {n for n, _ in above.wanted.arms}
+def _serves(above: Running | None, wanted: set[int]) -> bool:
+    return above is not None and above.state == "healthy" and wanted <= {n for n, _ in above.wanted.arms}
 
 
 def _times(replicas: int | None) -> str:

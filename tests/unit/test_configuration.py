@@ -127,6 +127,8 @@ def test_the_presets_rules_are_kept_where_the_file_does_not_speak() -> None:
         ('[environments.prod]\nnamespace = "Not a name"', "Not a name"),
         ('[environments."a b"]\nchampion = ["stage:Staging"]', "a b"),
         ('[environments.prod]\npromotes_from = "test"', "environments.prod.promotes_from='test': no such environment"),
+        ('[environments.prod]\npromotes_from = "prod"', "promotes_from='prod': it leads back to prod"),
+        ('[environments.dev]\npromotes_from = "prod"', "environments.dev.promotes_from='prod': it leads back to dev"),
         ("policy = []", "must be a table"),
         ("[policy.test]\nallow = []", "policy.test: no such key; known are dev, prod, protected_aliases, protected_by"),
         ("[policy.prod]\nallowed = []", "policy.prod.allowed: no such key; known are allow"),

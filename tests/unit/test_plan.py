@@ -137,6 +137,28 @@ def test_a_promoted_version_stays_where_it_is_so_configured() -> None:
     assert demoted == ["delete prod v1"], "back to Staging ends PROD"
 
 
+def test_promotion_follows_promotes_from_whatever_the_order() -> None:
+    dev, prod = STAGES
+    qa = replace(dev, name="qa", namespace="qa")
+    order = (dev, replace(prod, promotes_from="qa"), qa)
+    promoted = registry((1, "Production"))
+    qa_1, prod_1 = running("qa", (1, 100)), running("prod", (1, 100))
+    assert lines(promoted, qa_1, environments=order) == ["create prod v1", "wait qa v1"]
+    assert lines(promoted, qa_1, replace(prod_1, state="launching"), environments=order) == ["wait qa v1"]
+    assert lines(promoted, qa_1, prod_1, environments=order) == ["delete qa v1"]
+    assert lines(registry((1, "Staging")), running("dev", (1, 100)), qa_1, prod_1, environments=order) == [
+        "delete prod v1"
+    ], "back to Staging ends PROD, though QA comes after it in the file"
+
+
+def test_promotion_waits_for_the_last_of_a_chain() -> None:
+    dev, prod = STAGES
+    middle = replace(dev, name="qa", namespace="qa", champion=preset("aliases")[0].champion, promotes_from="dev")
+    for order in ((replace(prod, promotes_from="qa"), middle, dev), (dev, middle, replace(prod, promotes_from="qa"))):
+        said = lines(registry((1, "Production")), running("dev", (1, 100)), environments=order)
+        assert sorted(said) == ["create prod v1", "wait dev v1"]
+
+
 def test_a_split_is_promoted_when_all_of_it_serves_above() -> None:
     split = registry((1, "Production"), (2, "Production"), v1="20", v2="80")
     dev = running("dev", (1, 50), (2, 50))
