@@ -1,4 +1,4 @@
-"""What supervisors and scorers inherit of the environment of whoever deployed: all but secrets. Called by both starters.
+"""What supervisors and scorers inherit of the environment of whoever deployed: all but secrets. Both starters call it.
 
 A model brings code of its own (any pyfunc does), and that code needs no log-in to the registry and no database.
 """

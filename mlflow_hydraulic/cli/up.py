@@ -73,7 +73,7 @@ def up(
         return
     try:
         with exclusive(residence.lock, wait_s=0):
-            _run(residence, replace(wish, auth=residence.auth_json.exists() if auth is None else auth))
+            _run(residence, replace(wish, auth=residence.choose_auth(auth)))
     except Held as held:
         url = residence.read_status().get("url", "an address that it has not told yet")
         raise Conflict(

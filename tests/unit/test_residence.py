@@ -92,6 +92,41 @@ def test_passwords_reach_processes_by_environment_and_never_by_command_line(resi
     assert password not in " ".join([*server.command, *controller.command])
 
 
+def test_a_folder_that_is_made_here_is_its_owners_alone(residence: Residence, tmp_path: Path) -> None:
+    assert stat.S_IMODE(residence.path.stat().st_mode) == 0o700
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o755)
+    other = Residence(there)
+    other.make()
+    assert stat.S_IMODE(there.stat().st_mode) == 0o755, "somebody else's choice stays"
+    other.server_secrets()
+    assert stat.S_IMODE((there / "auth.db").stat().st_mode) == 0o600, "password hashes"
+    (there / "auth.db").write_bytes(b"users")
+    other.server_secrets()
+    assert (there / "auth.db").read_bytes() == b"users"
+
+
+def test_the_log_in_stays_as_it_was_last_chosen(residence: Residence) -> None:
+    assert residence.choose_auth(None) is False
+    assert residence.choose_auth(True) is True
+    password = residence.server_secrets()["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    assert residence.choose_auth(None) is True
+    assert residence.choose_auth(False) is False
+    assert residence.choose_auth(None) is False
+    assert residence.choose_auth(True) is True
+    assert residence.choose_auth(None) is True
+    assert residence.server_secrets()["MLFLOW_AUTH_ADMIN_PASSWORD"] == password
+    assert stat.S_IMODE(residence.auth_json.stat().st_mode) == 0o600
+
+
+def test_a_damaged_secrets_file_does_not_turn_the_log_in_off(residence: Residence) -> None:
+    residence.auth_json.write_text("{")
+    assert residence.choose_auth(None) is True
+    assert residence.choose_auth(False) is False
+    assert residence.auth_json.read_text() == "{"
+
+
 def test_a_damaged_secrets_file_says_the_way_out(residence: Residence) -> None:
     residence.auth_json.write_text("{")
     with pytest.raises(Failed, match=r"auth\.json: holds no admin_password"):
