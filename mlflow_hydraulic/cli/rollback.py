@@ -108,11 +108,13 @@ def at_terminal() -> bool:
 
 def require_gate(registry_uri: str) -> None:
     """Refuse a registry that would be written to directly, past gate and ledger."""
+    from mlflow_hydraulic.evidence.database import safe_uri
+
     if registry_uri.startswith(("hydraulic+", "http://", "https://")):
         return
     raise BadInput(
-        f"the registry is {registry_uri}, written to without gate and ledger: name the server in MLFLOW_TRACKING_URI, "
-        f"or put hydraulic+ before the database's URI in MLFLOW_REGISTRY_URI"
+        f"the registry is {safe_uri(registry_uri)}, written to without gate and ledger: name the server in "
+        f"MLFLOW_TRACKING_URI, or put hydraulic+ before the database's URI in MLFLOW_REGISTRY_URI"
     )
 
 

@@ -72,6 +72,6 @@ def evidence_uri(settings: Settings) -> str:
     if database.plain_uri(uri).partition(":")[0].partition("+")[0] in SCHEMES:
         return uri
     raise BadInput(
-        f"the registry is {uri}, which is no database: set HYDRAULIC_DATABASE to the one that the MLflow server uses, "
-        f'such as "postgresql://mlflow@db/mlflow"'
+        f"the registry is {database.safe_uri(uri)}, which is no database: set HYDRAULIC_DATABASE to the one that "
+        f'the MLflow server uses, such as "postgresql://mlflow@db/mlflow"'
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +19,20 @@ from mlflow_hydraulic.errors import BadInput, Failed, NotFound, Unavailable
 VERSION_TABLE = "alembic_version_hydraulic"
 MIGRATIONS = Path(__file__).parent / "migrations"
 MLFLOW_TABLE = "registered_models"
+SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
 
 
 def open_database(uri: str) -> Engine:
     """An engine for `uri` ("sqlite:///mlflow.db", "postgresql://...", a "hydraulic+" before it is dropped)."""
     try:
-        engine = sqlalchemy.create_engine(plain_uri(uri), pool_pre_ping=True)
+        url = sqlalchemy.make_url(plain_uri(uri))
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise BadInput(
+            f"database {safe_uri(uri)} cannot be read: write it as postgresql://user:password@host/name or "
+            f"sqlite:///path, and special characters of a password in per cent: write @ as %40, : as %3A, / as %2F"
+        ) from None  # the library's error quotes a part of the URI, which may be one of the password
+    try:
+        engine = sqlalchemy.create_engine(url, pool_pre_ping=True)
     except (sqlalchemy.exc.ArgumentError, ImportError) as error:
         raise BadInput(f"database {safe_uri(uri)}: {error}") from error
     if engine.dialect.name == "sqlite":
@@ -97,11 +106,20 @@ def plain_uri(uri: str) -> str:
 
 
 def safe_uri(uri: object) -> str:
-    """The URI for people: without its password."""
+    """The URI for people: without its password, and without any user where it is a web address."""
+    text = plain_uri(str(uri))
+    scheme, _, rest = text.partition("://")
+    if text.startswith("sqlite:///"):
+        return text
+    if scheme in ("http", "https") or rest.count("@") > 1:  # more than one: nobody knows where the password ends
+        hidden = "***@" if scheme not in ("http", "https") else ""
+        return f"{scheme}://{hidden}{rest.rpartition('@')[2]}"
     try:
-        return sqlalchemy.make_url(plain_uri(str(uri))).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return "(unreadable URI)"
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return text if not set(text) & set(":@") else "(unreadable URI)"
+    secrets = {key: "***" for key in url.query if SECRET.search(key)}
+    return url.update_query_dict(secrets).render_as_string(hide_password=True)
 
 
 def _refuse_newer(connection: Connection) -> None:
