@@ -126,9 +126,13 @@ def check_name(what: str, name: str) -> None:
         )
 
 
-def deployment_name(model: str) -> str:
-    """A name for the deployments of `model`: itself where the rule of names allows it, else a slug and a short hash."""
-    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-    if slug == model and len(slug) <= 40:
+def deployment_name(model: str, workspace: str = "default") -> str:
+    """A name for the deployments of `model`: itself where the rule of names allows it, else a slug and a short hash.
+
+    Of another workspace than "default" it is always the latter, for both: models of one name share a target.
+    """
+    name = model if workspace == "default" else f"{workspace}/{model}"  # no model's name has a slash
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if slug == name and len(slug) <= 40:
         return slug
-    return f"{slug[:31].strip('-') or 'model'}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+    return f"{slug[:31].strip('-') or 'model'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mlflow_hydraulic.bindings import Desired, Environment, Problem, resolve
@@ -20,6 +20,7 @@ CHANGES: tuple[Kind, ...] = ("create", "update", "delete")
 MANAGED = "hydraulic.managed-by"
 CONTROLLER = "controller"
 MODEL_LABEL = "hydraulic.model"
+WORKSPACE_LABEL = "hydraulic.workspace"  # MLflow's workspace of the model; none is "default"
 SELECTED_BY = "hydraulic.selected-by"  # the selector that asked for it: whether its silence is a word depends on it
 
 
@@ -57,14 +58,19 @@ class Running:
     state: State
     endpoint: str = ""
     cause: str = ""
+    generation: int | None = field(default=None, compare=False)  # of the target: whether it is still what was seen
 
     @property
     def model(self) -> str:
         return self.deployment.labels.get(MODEL_LABEL, self.deployment.predictors[0].model.name)
 
     @property
+    def workspace(self) -> str:
+        return self.deployment.labels.get(WORKSPACE_LABEL, "default")
+
+    @property
     def managed(self) -> bool:
-        """Whether the controller made it; what a person made with `mlflow deployments create` is never touched."""
+        """Whether a controller made it, of whatever workspace; what a person made by hand is never touched."""
         return self.deployment.labels.get(MANAGED) == CONTROLLER
 
     @property
@@ -117,10 +123,12 @@ class Plan:
 class _Case:
     """One model in one environment, with what its decision looks at.
 
-    named: what runs under its deployment's name. ours: what the controller made, by environment and model.
+    named: what runs under `called`, its deployment's name. ours: what controllers of its workspace made, by environment
+    and model.
     """
 
     name: str
+    called: str
     model: RegisteredModel | None
     environment: Environment
     seen: Running | None
@@ -133,7 +141,7 @@ class _Case:
             kind=kind,
             model=self.name,
             environment=self.environment.name,
-            name=self.seen.deployment.name if self.seen else deployment_name(self.name),
+            name=self.seen.deployment.name if self.seen else self.called,
             reason=reason,
             before=str(self.seen.wanted) if self.seen else "",
             wanted=wanted,
@@ -147,8 +155,10 @@ def make_plan(
     """The plan for the whole registry: environments in their order, models by name, deletions last.
 
     blind: environments whose target does not answer: nothing is planned there, and nothing is taken to run there.
+    What runs for another workspace is as what a person made by hand: it is never touched.
     """
-    ours = {(seen.environment, seen.model): seen for seen in running if seen.managed}
+    (workspace,) = registry.workspaces
+    ours = {(one.environment, one.model): one for one in running if one.managed and one.workspace == workspace}
     named = {(seen.environment, seen.deployment.name): seen for seen in running}
     models = {model.name: model for model in registry.models}
     actions: list[Action] = []
@@ -157,12 +167,14 @@ def make_plan(
             continue
         here = {name for where, name in ours if where == environment.name}
         for name in sorted(models.keys() | here):
+            called = deployment_name(name, workspace)
             case = _Case(
                 name=name,
+                called=called,
                 model=models.get(name),
                 environment=environment,
                 seen=ours.get((environment.name, name)),
-                named=named.get((environment.name, deployment_name(name))),
+                named=named.get((environment.name, called)),
                 environments=environments,
                 ours=ours,
             )
@@ -203,7 +215,7 @@ def _towards(wish: Desired, case: _Case) -> Action | None:
 
 
 def _name_taken(by: Running) -> str:
-    whose = f"for model {by.model!r}" if by.managed else "by hand"
+    whose = f"for model {by.model!r} in workspace {by.workspace!r}" if by.managed else "by hand"
     return (
         f"deployment {by.deployment.name!r} was made {whose} and is not touched: delete it with "
         f'"mlflow deployments delete", and this one takes its place'
@@ -277,5 +289,7 @@ def _times(replicas: int | None) -> str:
 
 def running_digest(running: Iterable[Running]) -> str:
     """sha256, hex, over what runs and in which version; states are left out, because they move by themselves."""
-    said = sorted(f"{one.environment}\0{one.deployment.name}\0{one.wanted}\0{one.managed}" for one in running)
+    said = sorted(
+        f"{one.environment}\0{one.deployment.name}\0{one.wanted}\0{one.managed}\0{one.workspace}" for one in running
+    )
     return hashlib.sha256("\n".join(said).encode()).hexdigest()

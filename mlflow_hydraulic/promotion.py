@@ -1,4 +1,4 @@
-"""The order of promotion: which environment a version goes on to from another. Pure; called by `plan` and `configuration`.
+"""The order of promotion: which environment a version goes on to from another. Pure; for `plan` and `configuration`.
 
 `promotes_from` alone says it; the order in the file matters only among environments that end nothing below them.
 """

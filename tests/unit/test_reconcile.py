@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.pool import StaticPool
 
 from mlflow_hydraulic.bindings import Environment, preset
-from mlflow_hydraulic.deployment import State
+from mlflow_hydraulic.deployment import State, deployment_name
 from mlflow_hydraulic.errors import Failed, Unavailable
 from mlflow_hydraulic.evidence import ledger, tables
 from mlflow_hydraulic.evidence.running import composition, running_events
@@ -43,8 +43,10 @@ class Scene:
     commit: Callable[[], None] = lambda: None
     environments: tuple[Environment, ...] = STAGES
     acting: int = 0  # which controller holds the lease
+    workspace: str = "default"
 
     def __post_init__(self) -> None:
+        self.registry.workspace = self.workspace
         self.database = memory_database()
         sqlalchemy.event.listen(self.database, "commit", lambda _: self.commit())
 
@@ -65,6 +67,7 @@ class Scene:
             database=self.database,
             clock=self.clock,
             fence=fence,
+            workspace=self.workspace,
         )
 
     def passes(self, most: int = 8) -> list[Pass]:
@@ -368,6 +371,80 @@ def test_a_problem_is_shown_on_the_versions_that_it_concerns(scene: Scene) -> No
     scene.passes()
     shown = [version.tags.get("hydraulic.prod.problem", "") for version in scene.registry.models["m"].versions]
     assert shown == ["", "does not load", ""]
+
+
+def test_intent_that_was_lost_is_shown_on_what_serves(scene: Scene) -> None:
+    scene.environments = preset("aliases")
+    scene.registry.stage("m", 1, "None")
+    scene.registry.stage("m", 2, "None")
+    scene.registry.stage("m", 3, "None")
+    scene.registry.alias("m", "champion", 1)
+    scene.registry.alias("m", "challenger", 2)
+    scene.passes()
+    scene.registry.alias("m", "champion", None)
+    scene.registry.alias("m", "challenger", None)
+    scene.passes()
+    tags = [version.tags for version in scene.registry.models["m"].versions]
+    assert [tag.get("hydraulic.prod.state") for tag in tags] == ["healthy", "healthy", None]
+    shown = ["no alias of alias:champion is set" in tag.get("hydraulic.prod.problem", "") for tag in tags]
+    assert shown == [True, True, False]
+    scene.registry.alias("m", "champion", 1)
+    scene.passes()
+    assert "hydraulic.prod.problem" not in scene.registry.models["m"].versions[0].tags
+
+
+def test_nothing_ends_in_a_pass_in_which_another_change_of_its_model_failed(scene: Scene) -> None:
+    dev, prod = STAGES
+    scene.environments = (dev, replace(prod, promotes_from=""))
+    scene.registry.stage("m", 1, "Staging")
+    scene.passes()
+    scene.registry.stage("m", 1, "Archived")
+    scene.registry.stage("m", 2, "Production")
+    scene.targets["prod"].failing["2"] = Failed("does not load")
+    assert [outcome.result for outcome in run_pass(scene.world).outcomes] == ["failed", "later"]
+    assert scene.serving("dev") == {"m": "v1"}
+    tags = [version.tags.get("hydraulic.prod.problem", "") for version in scene.registry.models["m"].versions]
+    assert tags == ["", "does not load"], "the failure is shown all the same"
+    scene.passes()
+    assert scene.serving("dev") == {}, "an archived version ends, whatever waits elsewhere"
+
+
+def test_two_workspaces_on_one_target_leave_each_other_alone(scene: Scene) -> None:
+    team = Scene(targets=scene.targets, workspace="team")
+    scene.registry.stage("cooler", 1, "Production")
+    team.registry.stage("cooler", 1, "Archived")
+    scene.passes()
+    team.passes()
+    assert scene.serving("prod") == {"cooler": "v1"}, "team's pass ends what is another workspace's"
+    team.registry.stage("cooler", 2, "Production")
+    name = deployment_name("cooler", "team")
+    for _ in range(2):
+        scene.passes()
+        team.passes()
+        assert scene.serving("prod") == {"cooler": "v1", name: "v2"}
+    effects = ["apply cooler ['1']", f"apply {name} ['2']"]
+    assert scene.targets["prod"].effects == effects, "neither flips what the other serves"
+    told = [row.subject for rows in (scene.rows("runs"), team.rows("runs")) for row in rows]
+    assert told == ["prod/cooler", f"prod/{name}"], "each records its own"
+    shown = team.registry.models["cooler"].versions
+    assert [version.tags.get("hydraulic.prod.state") for version in shown] == [None, "healthy"]
+    team.registry.stage("cooler", 2, "Archived")
+    team.passes()
+    assert scene.serving("prod") == {"cooler": "v1"}
+    team.database.dispose()
+
+
+def test_a_name_that_another_workspace_took_is_held(scene: Scene) -> None:
+    team = Scene(targets=scene.targets, workspace="team")
+    name = deployment_name("cooler", "team")
+    scene.registry.stage(name, 1, "Production")
+    scene.passes()
+    team.registry.stage("cooler", 2, "Production")
+    team.passes()
+    assert scene.serving("prod") == {name: "v1"}
+    problem = team.registry.models["cooler"].versions[0].tags["hydraulic.prod.problem"]
+    assert "in workspace 'default' and is not touched" in problem
+    team.database.dispose()
 
 
 def test_nothing_to_do_is_two_looks_and_not_one_write(scene: Scene) -> None:

@@ -46,6 +46,7 @@ class MemoryRegistry:
     missing: set[str] = field(default_factory=set)
     away: HydraulicError | None = None
     reads: int = 0
+    workspace: str = "default"
     step: Callable[[str], None] = lambda _: None
 
     def read(self) -> Registry:
@@ -53,7 +54,8 @@ class MemoryRegistry:
         self.step("read")
         if self.away:
             raise self.away
-        return Registry(tuple(self.models.values()))
+        here = (replace(model, workspace=self.workspace) for model in self.models.values())
+        return Registry(tuple(here), (self.workspace,))
 
     def pin(self, version: Version) -> ModelVersion:
         self.step("pin")
