@@ -152,11 +152,15 @@ class LocalTarget:
             start_supervisor(folder, self._settings, self._command)
 
     def _wait(self, folder: Folder, generation: int, deadline: float, timeout_s: float) -> None:
+        started = False
         while True:
             seen = folder.read_seen()
             if seen is not None and seen.generation >= generation:
                 break
-            if holder(folder.supervisor_lock) is None:
+            if holder(folder.supervisor_lock) is None and not started:
+                started = True  # the one that was nudged was dying: a killed process holds its lock a moment longer
+                self._nudge(folder)
+            elif holder(folder.supervisor_lock) is None:
                 lines = "\n  ".join(tail(folder.supervisor_log))
                 raise Failed(f"the supervisor of {folder.name!r} ended; {folder.supervisor_log} ends with:\n  {lines}")
             if time.monotonic() > deadline:
