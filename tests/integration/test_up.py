@@ -262,7 +262,8 @@ def test_with_auth_only_those_who_log_in_are_served(bring_up: Callable[..., Up])
     assert requests.get(search, auth=("admin", "password1234"), timeout=60).status_code == 401
     login = ("admin", up.residence.secret("admin_password"))
     assert requests.get(search, auth=login, timeout=60).status_code == 200
-    for path in (up.residence.env_sh, up.residence.auth_ini, up.residence.auth_json):
+    assert f"settings: home={up.residence.home} " in up.said()
+    for path in (up.residence.env_sh, up.residence.auth_ini, up.residence.auth_json, up.residence.path / "auth.db"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert json.loads(up.residence.auth_json.read_text())["admin_password"] not in up.said()
     assert " acts" in (up.residence.logs / "controller.log").read_text()
