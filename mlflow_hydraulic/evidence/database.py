@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,13 +13,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, event, inspect
+from sqlalchemy import Connection, Engine, event, func, inspect, select
 
 from mlflow_hydraulic.errors import BadInput, Failed, NotFound, Unavailable
 
 VERSION_TABLE = "alembic_version_hydraulic"
 MIGRATIONS = Path(__file__).parent / "migrations"
 MLFLOW_TABLE = "registered_models"
+BUSY_MS = 20_000
+UPGRADE_LOCK = 0x68796472  # "hydr": PostgreSQL names such locks by number, within one database
 SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
 
 
@@ -40,18 +43,22 @@ def open_database(uri: str) -> Engine:
     return engine
 
 
-def prepare_sqlite(connection: object, _record: object) -> None:
-    """WAL lets the pages read while a change is written; the timeout puts writers in a queue."""
-    cursor = connection.cursor()  # type: ignore[attr-defined]  # a DB-API connection has no type of its own
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=20000")
+def prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """The timeout puts writers in a queue; WAL lets the pages read while a change is written."""
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    with suppress(sqlite3.OperationalError):  # a file that cannot be written can be read; a busy one has it set already
+        cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
 
 
 def upgrade(engine: Engine) -> str:
-    """Bring the schema to this package's version and return it; MLflow must have made its own tables first."""
-    with _connected(engine) as connection:
+    """Bring the schema to this package's version and return it; MLflow must have made its own tables first.
+
+    One of several that do it at once does it, the others wait and find it done; killed in the middle, nothing was done.
+    """
+    with _connected(engine) as connection, _alone(connection):
         if not inspect(connection).has_table(MLFLOW_TABLE):
             raise NotFound(
                 f'database {safe_uri(engine.url)} holds no MLflow registry yet: start "mlflow server" on it once, '
@@ -60,9 +67,32 @@ def upgrade(engine: Engine) -> str:
         _refuse_newer(connection)
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+        command.upgrade(config, "head")  # looks at the version again, now that nobody else can change it
     return newest()
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """One transaction, definitions of tables included, that no other upgrade runs beside; committed at the end.
+
+    Python's sqlite3 would commit before each definition: here it is told to leave transactions to us.
+    """
+    kind = connection.dialect.name
+    if kind == "sqlite":
+        connection.execution_options(isolation_level="AUTOCOMMIT")  # until the connection goes back to its pool
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MS}")  # a connection of MLflow's waits less
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except sqlalchemy.exc.OperationalError as error:
+            raise Unavailable(f"database {safe_uri(connection.engine.url)} is in use: {error.orig}") from error
+    elif kind == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
 
 
 def check(engine: Engine) -> str:
