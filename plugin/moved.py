@@ -36,14 +36,21 @@ def moves_of(session: Session, change: Change, who: Caller) -> list[Move]:
         trainer=_trainer(session, change.run_id),
     )
     if change.verb == "rename model":
-        return [
-            replace(move, model=name)
-            for move in _all_that_it_says(session, change.workspace, asked)
-            for name in (asked.before, asked.after)
-        ]
+        return [one for move in _all_that_it_says(session, change.workspace, asked) for one in _out_and_in(move, asked)]
     if change.verb in ("alias", "tag"):
         return [_of_version(session, change.workspace, asked)]
     return [asked]
+
+
+def _out_and_in(move: Move, renamed: Move) -> tuple[Move, Move]:
+    """`move` of a version out of the model's old name and into its new one."""
+    if move.kind == "alias":
+        number = str(move.version)
+        return (
+            replace(move, model=renamed.before, before=number, after=""),
+            replace(move, model=renamed.after, before="", after=number),
+        )
+    return replace(move, model=renamed.before), replace(move, model=renamed.after)
 
 
 def _of_version(session: Session, workspace: str, asked: Move) -> Move:

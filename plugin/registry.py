@@ -20,6 +20,14 @@ VERSIONS_PER_PAGE = 10_000
 IS_PROMPT = "mlflow.prompt.is_prompt"  # MLflow keeps prompts as registered models with this tag
 
 
+def is_prompt(tags: Mapping[str, str | None]) -> bool:
+    """Whether a registered model with `tags` is a prompt, as MLflow's search leaves prompts out: exactly "true".
+
+    The gate and the controller both ask here: what the one does not guard, the other does not deploy.
+    """
+    return tags.get(IS_PROMPT) == "true"
+
+
 class MlflowRegistry:
     """Reads all models and versions; pins a version by its artefact's digest; writes facts back as tags.
 
@@ -49,7 +57,7 @@ class MlflowRegistry:
                         workspace=self._workspace,
                     )
                     for model in _pages(self._client.search_registered_models, MODELS_PER_PAGE)
-                    if model.tags.get(IS_PROMPT) != "true"
+                    if not is_prompt(model._tags)  # `tags` leaves this one out
                 ),
                 (self._workspace,),
             )

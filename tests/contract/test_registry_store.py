@@ -26,7 +26,7 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.tracking._model_registry.utils import _get_store_registry
 from mlflow.utils.workspace_context import WorkspaceContext
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from mlflow_hydraulic.evidence import ledger, recorded
 from mlflow_hydraulic.plugin.caller import why
@@ -333,6 +333,44 @@ def test_what_happens_to_prompts_is_no_concern_of_ours(one: Twins) -> None:
     assert one.rows() == []
 
 
+@pytest.mark.parametrize("value", ["true", "True", "TRUE", "yes"])
+def test_no_tag_makes_a_model_a_prompt_that_the_gate_would_pass_by(one: Twins, value: str) -> None:
+    start(one.ours, 1)
+    with pytest.raises(RefusedMove, match="is_prompt"):
+        one.ours.set_registered_model_tag("a", RegisteredModelTag("mlflow.prompt.is_prompt", value))
+    with pytest.raises(RefusedMove, match="is_prompt"):
+        one.ours.set_model_version_tag("a", 1, ModelVersionTag("mlflow.prompt.is_prompt", "true"))
+    with pytest.raises(RefusedMove, match="PROD asks for a reason"):
+        one.ours.transition_model_version_stage("a", 1, "Production", False)
+    assert len(one.ours.search_model_versions("name='a'", 10)) == 1
+    assert [row.verb for row in one.rows()] == ["refused"] * 3
+    nothing_is_unrecorded(one)
+
+
+def test_a_prompt_stays_one(one: Twins) -> None:
+    prompt = RegisteredModelTag("mlflow.prompt.is_prompt", "true")
+    one.both("create_registered_model", "a", [prompt])
+    one.both("create_model_version", "a", "s", None, [ModelVersionTag("mlflow.prompt.is_prompt", "true")])
+    one.both("set_registered_model_tag", "a", prompt)
+    one.both("set_registered_model_alias", "a", "champion", 1)
+    with pytest.raises(RefusedMove, match="is_prompt"):
+        one.ours.delete_registered_model_tag("a", "mlflow.prompt.is_prompt")
+    with pytest.raises(RefusedMove, match="is_prompt"):
+        one.ours.set_registered_model_tag("a", RegisteredModelTag("mlflow.prompt.is_prompt", "false"))
+    one.both("delete_model_version_tag", "a", "1", "mlflow.prompt.is_prompt")
+    one.both("rename_registered_model", "a", "b")
+    one.both("delete_registered_model", "b")
+    assert [row.verb for row in one.rows()] == ["refused"] * 2
+
+
+def test_what_only_looks_like_a_prompt_is_guarded_like_a_model(one: Twins) -> None:
+    one.ours.create_registered_model("a", [RegisteredModelTag("mlflow.prompt.is_prompt", "True")])
+    one.ours.create_model_version("a", "s")
+    with pytest.raises(RefusedMove, match="PROD asks for a reason"):
+        one.ours.transition_model_version_stage("a", 1, "Production", False)
+    nothing_is_unrecorded(one)
+
+
 def test_a_refusal_changes_nothing_and_is_written_down(one: Twins) -> None:
     start(one.ours, 2)
     with why("first"):
@@ -402,6 +440,45 @@ def test_behind_an_alias_tags_and_names_are_guarded_too(
             with pytest.raises(RefusedMove):
                 call()
         assert twins.ours.get_registered_model("a").aliases == {"champion": 1}
+
+
+TRAINED = """
+insert into runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, end_time,
+  deleted_time, source_version, lifecycle_stage, artifact_uri, experiment_id)
+values ('r', 'r', 'LOCAL', '', '', '{user}', 'FINISHED', 0, 0, null, '', 'active', '', null)
+"""
+
+
+def test_the_trainer_takes_their_version_out_but_not_in(
+    new_uri: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    policy_file(
+        tmp_path, monkeypatch, 'bindings = "both"\n[policy.prod]\nnot_the_trainer = true\nreason_required = false\n'
+    )
+    monkeypatch.setattr("getpass.getuser", lambda: "ds1")
+    with opened(new_uri, monkeypatch) as twins:
+        twins.ours.create_registered_model("a")
+        for run in ("r", "r2", ""):
+            twins.ours.create_model_version("a", "s", run or None)
+        with twins.ours.engine.begin() as connection:
+            connection.execute(text(TRAINED.format(user="ds2")))
+            connection.execute(text(TRAINED.format(user="ds1").replace("'r', 'r'", "'r2', 'r2'")))
+        twins.ours.transition_model_version_stage("a", 1, "Production", False)
+        with pytest.raises(RefusedMove, match="'ds1' trained version 2"):
+            twins.ours.transition_model_version_stage("a", 2, "Production", True)
+        with pytest.raises(RefusedMove, match="'ds1' trained version 2"):
+            twins.ours.set_registered_model_alias("a", "champion", 2)
+        with pytest.raises(RefusedMove, match="who trained version 3 is not known"):
+            twins.ours.transition_model_version_stage("a", 3, "Production", False)
+        monkeypatch.setattr("getpass.getuser", lambda: "ds2")
+        with pytest.raises(RefusedMove, match="'ds2' trained version 1"):
+            twins.ours.rename_registered_model("a", "b")
+        twins.ours.transition_model_version_stage("a", 2, "Production", True)  # archives their own version 1
+        twins.ours.set_registered_model_alias("a", "champion", 2)
+        monkeypatch.setattr("getpass.getuser", lambda: "ds1")
+        twins.ours.set_model_version_tag("a", 2, ModelVersionTag("hydraulic.replicas", "2"))
+        twins.ours.delete_registered_model_alias("a", "champion")
+        twins.ours.transition_model_version_stage("a", 2, "Archived", False)
 
 
 def test_a_model_is_not_renamed_into_an_environment_past_its_gate(
@@ -519,20 +596,16 @@ def test_mlflows_own_store_in_the_same_process_is_left_alone(one: Twins) -> None
     assert one.rows() == []
 
 
-def test_a_read_replica_is_only_read(new_uri: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_replica_is_not_asked(
+    new_uri: Callable[[], str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "false")
-    primary, replica = new_uri(), new_uri()
-    store = make_store(primary, replica)
-    written: list[str] = []
-    event.listen(store.read_engine, "before_cursor_execute", lambda _c, _cu, sql, *_: written.append(sql))
+    store = make_store(new_uri(), new_uri())
+    assert "not from the read replica" in caplog.text
     start(store, 1)
     store.transition_model_version_stage("a", 1, "Staging", False)
-    with pytest.raises(MlflowException, match="not found"):
-        store.get_registered_model("a")
-    assert all(sql.lstrip().lower().startswith(("select", "pragma")) for sql in written)
-    assert written
+    assert store.get_model_version("a", 1).current_stage == "Staging"
     store.engine.dispose()
-    store.read_engine.dispose()
 
 
 def test_the_scheme_of_ours_is_mlflows_entry_point(new_uri: Callable[[], str]) -> None:

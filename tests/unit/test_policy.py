@@ -52,6 +52,23 @@ def test_the_approver_is_not_the_trainer() -> None:
     assert "'ds1' trained version 2" in reasons(replace(TO_PROD, trainer="ds1"), policy)[0]
     assert not reasons(replace(TO_PROD, trainer="ds2"), policy)
     assert "nobody is logged in" in reasons(replace(TO_PROD, actor="", trainer="ds2"), policy)[0]
+    assert "who trained version 2 is not known" in reasons(replace(TO_PROD, trainer=""), policy)[0]
+
+
+def test_the_trainer_may_take_out_what_they_may_not_bring_in() -> None:
+    policy = Policy(rules={"prod": Rule(not_the_trainer=True)})
+    out = replace(TO_PROD, before="Production", after="Archived", trainer="ds1")
+    assert judge(out, STAGES, policy).allowed
+    assert judge(replace(out, trainer="", actor=""), STAGES, policy).allowed
+    held = replace(TO_PROD, stage="Production", trainer="ds1")
+    assert not reasons(replace(held, kind="delete version", before="Production", after=""), policy)
+    assert not reasons(replace(held, kind="tag", subject="hydraulic.weight", before="", after="9"), policy)
+    alias = replace(held, kind="alias", subject="champion", before="1", after="2")
+    assert "'ds1' trained version 2" in reasons(alias, policy, "aliases")[0]
+    assert not reasons(replace(alias, before="2", after=""), policy, "aliases")
+    renamed = replace(held, kind="rename model", before="m", after="n")
+    assert not reasons(renamed, policy)
+    assert "'ds1' trained version 2" in reasons(replace(renamed, model="n"), policy)[0]
 
 
 @pytest.mark.parametrize(("hour", "open_"), [(7, True), (8, False), (12, False), (18, False), (19, True)])
