@@ -128,6 +128,12 @@ def as_of(connection: Connection, moment: datetime, workspace: str | None = None
     return fold(Row(**row) for row in found.mappings())
 
 
+def environments(connection: Connection) -> set[str]:
+    """The environments in which, by the ledger, anything ever ran."""
+    found = connection.execute(select(ledger.c.subject).where(ledger.c.verb == RUNS).distinct()).scalars()
+    return {subject.partition("/")[0] for subject in found}
+
+
 def stamp(moment: datetime) -> str:
     """The time as the ledger writes it, so that texts compare as times do."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")

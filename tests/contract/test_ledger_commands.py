@@ -276,6 +276,17 @@ def test_as_of_no_time_is_said(time: str, words: str) -> None:
     assert words in call("as-of", time, code=2).stderr
 
 
+def test_as_of_an_environment_that_never_was_names_those_that_are(told: Engine) -> None:
+    for form in ([], ["--json"]):
+        assert re.search("--env prdo: .*dev.*prod", call("as-of", "1h", "--env", "prdo", *form, code=2).stderr)
+    assert "nothing ran" in call("as-of", "1h", "--env", "dev").stdout
+    gone = Event(verb="runs", subject="old/m", actor="c", model="m", environment="old", after=None)
+    with told.begin() as connection:
+        ledger.append(connection, [gone], utc_now())
+    shown = call("as-of", "1h", "--env", "old").stdout
+    assert "nothing ran" in shown, "no longer configured, and on record"
+
+
 def test_a_row_that_somebody_wrote_by_hand_is_named(told: Engine) -> None:
     tamper(told, "update hydraulic_ledger set after = '7' where seq = 6")
     assert "ledger verify" in call("as-of", "1m", code=7).stderr
