@@ -21,6 +21,7 @@ import sqlalchemy
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
+from mlflow.entities.workspace import Workspace, WorkspaceDeletionMode
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
@@ -31,6 +32,7 @@ from sqlalchemy import text
 from mlflow_hydraulic.evidence import ledger, recorded
 from mlflow_hydraulic.plugin.caller import why
 from mlflow_hydraulic.plugin.watched_store import RefusedMove, WatchedStore, make_store
+from mlflow_hydraulic.plugin.workspaces import open_workspaces
 from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel, Registry, Version
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
@@ -324,6 +326,38 @@ def test_each_workspace_is_written_down_as_its_own(new_uri: Callable[[], str], m
         assert [row.workspace for row in twins.rows()] == ["default", "other"]
 
 
+@pytest.mark.parametrize("mode", [WorkspaceDeletionMode.CASCADE, WorkspaceDeletionMode.SET_DEFAULT])
+def test_a_workspace_whose_models_are_in_use_is_not_deleted(
+    new_uri: Callable[[], str], monkeypatch: pytest.MonkeyPatch, mode: WorkspaceDeletionMode
+) -> None:
+    with opened(new_uri, monkeypatch, workspaces=True) as twins:
+        workspaces = open_workspaces(twins.ours.engine.url.render_as_string(hide_password=False))
+        for space, use in (
+            ("staged", lambda: twins.ours.transition_model_version_stage("a", 1, "Archived", False)),
+            ("aliased", lambda: twins.ours.set_registered_model_alias("a", "champion", 1)),
+            ("tagged", lambda: twins.ours.set_model_version_tag("a", 1, ModelVersionTag("hydraulic.weight", "1"))),
+        ):
+            workspaces.create_workspace(Workspace(name=space))  # type: ignore[no-untyped-call]
+            with WorkspaceContext(space):
+                start(twins.ours, 1)
+                use()
+                said = len(twins.rows())
+                with pytest.raises(MlflowException, match=rf"'{space}' holds models that are in use \('a'\)") as error:
+                    workspaces.delete_workspace(space, mode)
+                assert error.value.get_http_status_code() == 403
+                assert len(twins.ours.search_registered_models()) == 1
+                twins.ours.delete_registered_model("a")
+                assert len(twins.rows()) > said
+                twins.ours.create_registered_model(f"p{space}", [RegisteredModelTag("mlflow.prompt.is_prompt", "true")])
+                twins.ours.create_model_version(f"p{space}", "s")
+                twins.ours.set_registered_model_alias(f"p{space}", "champion", 1)
+                twins.ours.create_registered_model(f"idle{space}")
+                twins.ours.create_model_version(f"idle{space}", "s")
+            workspaces.delete_workspace(space, mode)
+            assert space not in {one.name for one in workspaces.list_workspaces()}
+        workspaces._engine.dispose()
+
+
 def test_what_happens_to_prompts_is_no_concern_of_ours(one: Twins) -> None:
     one.both("create_registered_model", "p", [RegisteredModelTag("mlflow.prompt.is_prompt", "true")])
     one.both("create_model_version", "p", "s", None, [ModelVersionTag("hydraulic.weight", "1")])
@@ -606,6 +640,17 @@ def test_a_read_replica_is_not_asked(
     store.transition_model_version_stage("a", 1, "Staging", False)
     assert store.get_model_version("a", 1).current_stage == "Staging"
     store.engine.dispose()
+
+
+def test_a_ledger_in_another_database_is_refused(
+    new_uri: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = new_uri()
+    monkeypatch.setenv("HYDRAULIC_DATABASE", f"sqlite:///{tmp_path / 'ledger.db'}")
+    with pytest.raises(MlflowException, match="the registry's own database"):
+        make_store(uri)
+    monkeypatch.setenv("HYDRAULIC_DATABASE", f"hydraulic+{uri}")
+    make_store(uri).engine.dispose()
 
 
 def test_the_scheme_of_ours_is_mlflows_entry_point(new_uri: Callable[[], str]) -> None:

@@ -194,6 +194,25 @@ def test_without_auth_it_serves_and_the_actor_is_anonymous(tmp_path: Path) -> No
         ]
 
 
+def test_a_workspace_in_use_is_not_deleted_past_the_gate(tmp_path: Path) -> None:
+    with mlflow_server(tmp_path, options=["--enable-workspaces"]) as server:
+        there = f"{server.uri}/api/3.0/mlflow/workspaces"
+        assert requests.post(there, json={"name": "team"}, timeout=30).ok
+        for path, body in (
+            ("registered-models/create", {"name": "m"}),
+            ("model-versions/create", {"name": "m", "source": "s3://models/m"}),
+            ("registered-models/alias", {"name": "m", "alias": "champion", "version": "1"}),
+        ):
+            made = requests.post(
+                f"{server.uri}/api/2.0/mlflow/{path}", json=body, headers={"X-MLFLOW-WORKSPACE": "team"}, timeout=30
+            )
+            assert made.ok, made.text
+        for mode in ("CASCADE", "SET_DEFAULT"):
+            refused = requests.delete(f"{there}/team", params={"mode": mode}, timeout=30)
+            assert refused.status_code == 403, refused.text
+            assert "holds models that are in use ('m')" in refused.json()["message"]
+
+
 def test_a_database_goes_from_plain_to_ours_and_back_and_mlflow_upgrades_it_still(tmp_path: Path) -> None:
     with mlflow_server(tmp_path, app=None) as server:
         register(server, "m")
@@ -268,6 +287,12 @@ def test_a_newer_schema_is_refused_once(used: Path, tmp_path: Path) -> None:
 )
 def test_half_an_auth_is_refused_once(used: Path, env: dict[str, str], message: str) -> None:
     assert message in refuses_to_start(used, "--backend-store-uri", f"sqlite:///{used / 'mlflow.db'}", **env)
+
+
+def test_a_ledger_in_another_database_is_refused_once(used: Path) -> None:
+    elsewhere = {"HYDRAULIC_DATABASE": "postgresql://me:p4ss@db/ledger"}
+    said = refuses_to_start(used, "--backend-store-uri", f"sqlite:///{used / 'mlflow.db'}", **elsewhere)
+    assert "HYDRAULIC_DATABASE is postgresql://me:***@db/ledger" in said
 
 
 def test_a_wrong_configuration_is_refused_once(used: Path, tmp_path: Path) -> None:
