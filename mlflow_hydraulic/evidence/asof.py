@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from mlflow_hydraulic.errors import Untrusted
 from mlflow_hydraulic.evidence.compositions import Composition, read_composition
 from mlflow_hydraulic.evidence.ledger import GENESIS, Row
-from mlflow_hydraulic.evidence.recorded import REGISTRY_VERBS, RUNS
+from mlflow_hydraulic.evidence.recorded import REGISTRY_VERBS, RUNS, version_of
 from mlflow_hydraulic.evidence.tables import ledger
 
 Part = TypeVar("Part")
@@ -158,9 +158,7 @@ def _stage(after: object) -> str | None:
 
 
 def _version(row: Row) -> Version:
-    """The version in "models:/name/3" or "models:/name/3#tag"."""
-    number = row.subject.removeprefix(f"models:/{row.model}/").split("#")[0]
-    return row.workspace, row.model, int(number)
+    return row.workspace, row.model, version_of(row.subject)
 
 
 def _after(subject: str, mark: str) -> str:

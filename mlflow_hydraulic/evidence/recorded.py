@@ -153,6 +153,14 @@ def model_of(subject: str) -> str:
     return name.rsplit("@", 1)[0] if "/" not in subject.removeprefix("models:/") else name
 
 
+def version_of(subject: str) -> int:
+    """The version in "models:/name/3" or "models:/name/3#tag"; `ValueError` where the subject names none."""
+    number = subject.removeprefix("models:/").partition("/")[2].partition("#")[0]
+    if not (subject.startswith("models:/") and number.isdecimal()):
+        raise ValueError(f"{subject!r} names no version")
+    return int(number)
+
+
 def _found(key: Key, before: object, after: object) -> Event:
     return Event(
         verb=key[1],

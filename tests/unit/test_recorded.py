@@ -10,7 +10,16 @@ from mlflow_hydraulic.bindings import preset
 from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.errors import BadInput, Failed, Unavailable
 from mlflow_hydraulic.evidence import attempts
-from mlflow_hydraulic.evidence.recorded import Key, carried_out, unrecorded
+from mlflow_hydraulic.evidence.recorded import (
+    Key,
+    alias_subject,
+    carried_out,
+    model_of,
+    stage_subject,
+    tag_subject,
+    unrecorded,
+    version_of,
+)
 from mlflow_hydraulic.facts import Trouble, changed_facts, facts_of
 from mlflow_hydraulic.registry import RegisteredModel, Registry, Version
 from tests.unit.worlds import running
@@ -105,3 +114,16 @@ def test_what_a_person_deployed_by_hand_is_no_fact_of_the_version() -> None:
     by_hand.deployment.labels.clear()
     version = Version(model="m", number=1)
     assert changed_facts([RegisteredModel(name="m", versions=(version,))], preset("stages"), [by_hand], {}) == []
+
+
+@pytest.mark.parametrize("model", ["m", "a b", "m@x", "m#1", "3"])
+def test_a_subject_is_read_as_it_was_written(model: str) -> None:
+    for subject in (stage_subject(model, 12), tag_subject(model, 12, "a/b#c/7")):
+        assert (model_of(subject), version_of(subject)) == (model, 12)
+    assert model_of(alias_subject(model, "best")) == model
+
+
+@pytest.mark.parametrize("subject", ["models:/m@best", "models:/m", "prod/m", "models:/m/x", ""])
+def test_a_subject_without_a_version_is_a_value_error(subject: str) -> None:
+    with pytest.raises(ValueError, match="version"):
+        version_of(subject)
