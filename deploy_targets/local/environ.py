@@ -10,13 +10,13 @@ from collections.abc import Mapping
 
 # By whole words between underscores, so that TOKENIZERS_PARALLELISM is no token and COMPASS no password.
 SECRET_NAME = re.compile(
-    r"HYDRAULIC_DATABASE|MLFLOW_AUTH_.+|MLFLOW_TRACKING_USERNAME|SSH_AUTH_SOCK"
+    r"HYDRAULIC_DATABASE|MLFLOW_(.+_)?STORE_URI|MLFLOW_AUTH_.+|MLFLOW_TRACKING_USERNAME|SSH_AUTH_SOCK"
     r"|(.+_)?(\w*PASSWORD|PASSWD|PWD|PASSPHRASE|TOKEN|SECRETS?|CREDENTIALS?|CONNECTION_STRING)(_.+)?"
     r"|(.+_)?(ACCESS|ACCOUNT|API|PRIVATE|SIGNING)_?KEY(_.+)?",
     re.IGNORECASE,
 )
 NO_SECRET = ("PWD", "OLDPWD")  # the shell's folders
-PASSWORD_IN_URI = re.compile(r"://[^/?#\s@]*:[^/?#\s@]+@")
+PASSWORD_IN_URI = re.compile(r"://([^/?#\s@]*:[^/?#\s@]+@|\S*[?&]\w*(password|passwd|token|secret)=)", re.IGNORECASE)
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,9 @@ from mlflow_hydraulic.deploy_targets.local.environ import without_secrets
         "MLFLOW_AUTH_ADMIN_PASSWORD",
         "MLFLOW_AUTH_CONFIG_PATH",
         "HYDRAULIC_DATABASE",
+        "MLFLOW_BACKEND_STORE_URI",
+        "MLFLOW_REGISTRY_STORE_URI",
+        "MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_ACCESS_KEY_ID",
         "AWS_SESSION_TOKEN",
@@ -37,7 +40,13 @@ def test_a_secret_is_left_out_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["postgresql://mlflow:pw@db/mlflow", "http://user:p%40ss@proxy:3128", "mysql+pymysql://:pw@db/m"]
+    "value",
+    [
+        "postgresql://mlflow:pw@db/mlflow",
+        "http://user:p%40ss@proxy:3128",
+        "mysql+pymysql://:pw@db/m",
+        "postgresql://db/mlflow?user=mlflow&password=pw",
+    ],
 )
 def test_a_password_in_a_uri_is_left_out_whatever_the_variable_is_called(value: str) -> None:
     assert without_secrets({"ANYTHING": value}) == {}
