@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from mlflow_hydraulic.bindings import Desired, Environment, Problem, resolve
+from mlflow_hydraulic.bindings import Desired, Environment, Problem, intent_lost, resolve
 from mlflow_hydraulic.deployment import Deployment, Predictor, State, deployment_name
 from mlflow_hydraulic.promotion import asked, beside, successors
 from mlflow_hydraulic.registry import RegisteredModel, Registry
@@ -197,12 +197,17 @@ def _decide(case: _Case) -> Action | None:
     return _towards(wish, case)
 
 
-def _towards(wish: Desired, case: _Case) -> Action | None:
-    wanted = Wanted(
+def wanted_of(wish: Desired) -> Wanted:
+    """What the registry asks for, as it is compared with what runs."""
+    return Wanted(
         arms=tuple((arm.version.number, arm.weight) for arm in wish.arms),
         challenger=wish.challenger.number if wish.challenger else None,
         replicas=tuple((arm.version.number, arm.replicas) for arm in wish.arms if arm.replicas is not None),
     )
+
+
+def _towards(wish: Desired, case: _Case) -> Action | None:
+    wanted = wanted_of(wish)
     if case.seen is None and case.named is not None:
         return case.action("hold", _name_taken(case.named))
     if case.seen is None or case.seen.state == "not found":
@@ -239,7 +244,7 @@ def _first_of_each_name(actions: Iterable[Action]) -> list[Action]:
 def _ending(case: _Case, seen: Running) -> Action | None:
     """Nothing is wanted here any more: end what runs only where the registry says so, else hold it."""
     served = [number for number, _ in seen.wanted.arms]
-    lost = _intent_lost(case.model, served, case.environment, seen.deployment.labels.get(SELECTED_BY, ""))
+    lost = intent_lost(case.model, served, case.environment, seen.deployment.labels.get(SELECTED_BY, ""))
     if case.model is None or lost:
         return case.action("hold", f"{lost}: what serves goes on serving until you say more")
     for successor in successors(case.environment, case.environments):
@@ -251,32 +256,6 @@ def _ending(case: _Case, seen: Running) -> Action | None:
         return None  # promoted, and it stays here too: so it was configured
     stages = [f"version {n} is now in stage {v.stage}" for n in served if (v := case.model.version(n))]
     return case.action("delete", ", ".join(stages))
-
-
-def _intent_lost(
-    model: RegisteredModel | None, served: Sequence[int], environment: Environment, selected_by: str
-) -> str:
-    """Why the registry's silence is not a word: model, version or alias are gone. Empty where it is a word.
-
-    A stage that was set back is a word, and so is "Archived"; an alias that vanished or bindings that changed are none.
-    """
-    if model is None:
-        return "the registered model is gone"
-    gone = [number for number in served if model.version(number) is None]
-    if gone:
-        return f"version {', '.join(map(str, gone))} was deleted while it serves"
-    if all(found is not None and found.stage == "Archived" for found in map(model.version, served)):
-        return ""
-    way = f'archive version {", ".join(map(str, served))}, or use "mlflow deployments delete", to end it'
-    bound = [str(selector) for selector in environment.champion]
-    why = ""
-    if not environment.looks_at(model.name):
-        why = f"environments.{environment.name}.models={environment.models!r} leaves this model out"
-    elif selected_by.startswith("alias:") or not any(name.startswith("stage:") for name in bound):
-        why = f"no alias of {', '.join(bound)} is set"
-    elif selected_by and selected_by not in bound:
-        why = f"{selected_by} is no binding of {environment.name} any more"
-    return f"{why}; {way}" if why else ""
 
 
 def _serves(above: Running | None, wanted: set[int]) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from mlflow_hydraulic.clock import utc_now
-from mlflow_hydraulic.errors import Unavailable, Untrusted
+from mlflow_hydraulic.errors import Unavailable
 from mlflow_hydraulic.evidence.tables import ledger, ledger_head
 
 GENESIS = "0" * 64
@@ -65,7 +65,7 @@ class Row:
     def computed_hash(self) -> str:
         """sha256, hex, over every column but `hash` itself, as canonical JSON."""
         said = {column.name: getattr(self, column.name) for column in fields(self) if column.name != "hash"}
-        return hashlib.sha256(_json(said).encode()).hexdigest()
+        return hashlib.sha256(json_text(said).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +205,6 @@ def _faults(row: Row, prev: str, expected: int) -> Iterator[Fault]:
         yield Fault(row.seq, "its content was changed after it was written")
 
 
-def require_intact(verification: Verification) -> None:
-    """Raise `Untrusted` with the first fault, where there is one."""
-    if verification.faults:
-        first = verification.faults[0]
-        raise Untrusted(f"ledger row {first.seq}: {first.problem} ({len(verification.faults)} faults in all)")
-
-
 def _chained(event: Event, *, seq: int, at: str, prev: str) -> Row:
     row = Row(
         seq=seq,
@@ -222,8 +215,8 @@ def _chained(event: Event, *, seq: int, at: str, prev: str) -> Row:
         model=event.model,
         subject=event.subject,
         environment=event.environment,
-        before=_json(event.before),
-        after=_json(event.after),
+        before=json_text(event.before),
+        after=json_text(event.after),
         reason=event.reason,
         prev=prev,
     )
@@ -234,5 +227,6 @@ def _columns(row: Row) -> dict[str, object]:
     return {column.name: getattr(row, column.name) for column in fields(row)}
 
 
-def _json(value: object) -> str:
+def json_text(value: object) -> str:
+    """`value` as the ledger's columns hold it: canonical JSON."""
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
