@@ -9,6 +9,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlflow_hydraulic.bindings import Environment
@@ -85,24 +86,35 @@ class Job:
         for action in self.actions:
             if self.world.stopping():
                 return outcomes
-            failed = next((o.action.environment for o in outcomes if o.result == "failed"), "")
-            if failed and action.kind == "delete":
-                cause = f"nothing of this model ends in a pass in which its change in {failed} failed"
-                outcomes.append(Outcome(action=action, result="later", cause=cause, due=self.world.clock()))
-                continue
             try:
-                outcomes.append(self._attempt(action))
+                outcomes.append(self._held(action, outcomes) or self._barred(action) or self._attempt(action))
             except _Moved:
                 return outcomes
         return outcomes
 
+    def later(self) -> list[Outcome] | None:
+        """What `run` would give where no action's time has come; None where one's has: the job needs a place."""
+        barred = [self._barred(action) for action in self.actions]
+        return None if None in barred else [outcome for outcome in barred if outcome]
+
+    def _held(self, action: Action, outcomes: Sequence[Outcome]) -> Outcome | None:
+        failed = next((o.action.environment for o in outcomes if o.result == "failed"), "")
+        if not failed or action.kind != "delete":
+            return None
+        cause = f"nothing of this model ends in a pass in which its change in {failed} failed"
+        return Outcome(action=action, result="later", cause=cause, due=self.world.clock())
+
+    def _barred(self, action: Action) -> Outcome | None:
+        before = self.memory.of(action)
+        if before and not self.again and before.bars(self.memory.key_of(action), self.world.clock()):
+            return Outcome(action=action, result="later", cause=before.cause, due=before.due)
+        return None
+
     def _attempt(self, action: Action) -> Outcome:
         before = self.memory.of(action)
         wanted = self.memory.key_of(action)
-        if before and not self.again and before.bars(wanted, self.world.clock()):
-            return Outcome(action=action, result="later", cause=before.cause, due=before.due)
-        self.check(action)
         try:
+            self.check(action)
             apply_action(self, action)
         except (SQLAlchemyError, Fenced, _Moved):  # database or lease are away, or the plan is old: no failure of it
             raise
@@ -128,8 +140,10 @@ class Job:
         """Raises where this process may not act any more, or the plan is not what people want any more."""
         self.world.fence()
         with self.world.database.connect() as connection:
-            changed = recorded.models_changed(connection, self.since, found_too=False)
-        if (self.world.workspace, action.model) in changed:
+            self.refuse_moved(connection, action.model)
+
+    def refuse_moved(self, connection: Connection, model: str) -> None:
+        if (self.world.workspace, model) in recorded.models_changed(connection, self.since, found_too=False):
             raise _Moved
 
 
@@ -143,18 +157,18 @@ def apply_action(job: Job, action: Action) -> None:
     model = job.registry.model(action.model)
     numbers = [*dict(action.wanted.arms), *([action.wanted.challenger] if action.wanted.challenger else [])]
     versions = {number: model.version(number) for number in numbers} if model else {}
-    pins = {number: _pin(world, number, version, action.model) for number, version in versions.items()}
+    pins = {number: _pin(job, number, version, action.model) for number, version in versions.items()}
     environment = next(env for env in world.environments if env.name == action.environment)
     job.check(action)  # a fetch may have taken long
     target.apply(make_deployment(action, environment, pins, seen, world.workspace), seen)
 
 
-def _pin(world: World, number: int, version: Version | None, model: str) -> ModelVersion:
+def _pin(job: Job, number: int, version: Version | None, model: str) -> ModelVersion:
     """Pin by digest; a version whose artefact is not what it was the first time is never served."""
     if version is None:
         raise NotFound(f"version {number} of {model!r} was deleted after the plan was made: plan anew")
-    pinned = world.registry.pin(version)
-    first = _pinned_first(world, pinned, model)
+    pinned = job.world.registry.pin(version)
+    first = _pinned_first(job, version, pinned)
     if first != pinned.digest:
         raise Untrusted(
             f"{version.uri} has digest {pinned.digest[:12]}, but it had {str(first)[:12]} when it was first pinned: "
@@ -163,23 +177,24 @@ def _pin(world: World, number: int, version: Version | None, model: str) -> Mode
     return pinned
 
 
-def _pinned_first(world: World, pinned: ModelVersion, model: str) -> object:
+def _pinned_first(job: Job, version: Version, pinned: ModelVersion) -> object:
     """The digest that this version had when it was first pinned; written down now where that is now."""
-    said = (world.workspace, "pinned", pinned.uri)
+    world, which = job.world, (job.world.workspace, version.model, version.number)
     with world.database.connect() as connection:
-        first = recorded.last_said_of(connection, *said)
+        first = recorded.first_pinned(connection, *which)
     if first is not None:
         return first
     event = Event(
         workspace=world.workspace,
         verb="pinned",
-        subject=pinned.uri,
+        subject=version.uri,
         actor=CONTROLLER_ACTOR,
-        model=model,
+        model=version.model,
         after=pinned.digest,
     )
     with world.writing() as connection:
-        first = recorded.last_said_of(connection, *said)  # another controller may have been quicker
+        job.refuse_moved(connection, version.model)  # what was fetched may be what was deleted meanwhile
+        first = recorded.first_pinned(connection, *which)  # another controller may have been quicker
         if first is None:
             append(connection, [event], world.clock())
     return first or pinned.digest
