@@ -24,9 +24,9 @@ from mlflow_hydraulic.evidence.recorded import hold_head
 from mlflow_hydraulic.plugin.caller import Caller, caller
 from mlflow_hydraulic.plugin.changes import Change, noted, watch
 from mlflow_hydraulic.plugin.errors import translated
-from mlflow_hydraulic.plugin.moved import moves_of
+from mlflow_hydraulic.plugin.moved import Database, moves_of
 from mlflow_hydraulic.policy import Move, Verdict, judge_all
-from mlflow_hydraulic.settings import read_tables
+from mlflow_hydraulic.settings import read_settings, read_tables
 
 log = logging.getLogger("hydraulic.registry")
 OpenSession = Callable[..., AbstractContextManager[Session]]
@@ -84,7 +84,7 @@ class WatchedStoreMixin:
 
     def _settle(self, session: Session, who: Caller) -> None:
         """Judge what the session changed and write it down; `RefusedMove` where the policy says no to any of it."""
-        changes = [(change, moves_of(session, change, who)) for change in noted(session)]
+        changes = [(change, moves_of(Database(session, change.workspace), change, who)) for change in noted(session)]
         judged = [self._judged(change, moves) for change, moves in changes]
         refused = [one for one in judged if not one.verdict.allowed]
         if refused:
@@ -120,7 +120,10 @@ def make_store(store_uri: str, read_uri: str | None = None) -> WatchedStore | Wa
     """The store for `store_uri`, with or without the leading "hydraulic+".
 
     read_uri, a read replica, is not used: what lags behind would have the controller write down moves nobody made.
+    A HYDRAULIC_DATABASE that names another database is refused: there would be two ledgers.
     """
+    with translated():
+        database.require_same(store_uri, read_settings().database)
     if read_uri:
         log.warning("the registry is read from its own database, not from the read replica: a replica may lag behind")
     kind = WatchedWorkspaceStore if MLFLOW_ENABLE_WORKSPACES.get() else WatchedStore

@@ -13,8 +13,6 @@ from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.settings import Settings, read_settings, read_tables
 from mlflow_hydraulic.world import Sources, World
 
-SCHEMES = ("sqlite", "postgresql", "mysql")
-
 
 def open_world(settings: Settings | None = None) -> World:
     """The world of this process: MLflow's tracking and registry URIs and workspace, hydraulic.toml, HYDRAULIC_*."""
@@ -69,7 +67,7 @@ def evidence_uri(settings: Settings) -> str:
     import mlflow
 
     uri = str(mlflow.get_registry_uri())
-    if database.plain_uri(uri).partition(":")[0].partition("+")[0] in SCHEMES:
+    if database.plain_uri(uri).partition(":")[0].partition("+")[0] in database.SCHEMES:
         return uri
     raise BadInput(
         f"the registry is {database.safe_uri(uri)}, which is no database: set HYDRAULIC_DATABASE to the one that "

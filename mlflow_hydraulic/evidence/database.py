@@ -20,6 +20,8 @@ from mlflow_hydraulic.errors import BadInput, Failed, NotFound, Unavailable
 VERSION_TABLE = "alembic_version_hydraulic"
 MIGRATIONS = Path(__file__).parent / "migrations"
 MLFLOW_TABLE = "registered_models"
+SCHEMES = ("sqlite", "postgresql", "mysql")  # the dialects that a watched registry may be in
+PORTS = {"postgresql": "5432", "mysql": "3306"}
 BUSY_MS = 20_000
 UPGRADE_LOCK = 0x68796472  # "hydr": PostgreSQL names such locks by number, within one database
 SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
@@ -150,6 +152,38 @@ def safe_uri(uri: object) -> str:
         return text if not set(text) & set(":@") else "(unreadable URI)"
     secrets = {key: "***" for key in url.query if SECRET.search(key)}
     return url.update_query_dict(secrets).render_as_string(hide_password=True)
+
+
+def same_database(one: str, other: str) -> bool:
+    """Whether both URIs name one database, whoever signs in to it and by whatever driver."""
+    return _place(one) == _place(other)
+
+
+def require_same(registry_uri: str, named: str) -> None:
+    """Refuse a `named` (HYDRAULIC_DATABASE, "" where it is unset) that is not the database of the registry.
+
+    The server writes a change and its row in one transaction; a ledger elsewhere would be a second one.
+    """
+    if named and not same_database(registry_uri, named):
+        raise BadInput(
+            f"HYDRAULIC_DATABASE is {safe_uri(named)}, and the registry is in {safe_uri(registry_uri)}: the ledger is "
+            f"kept in the registry's own database; unset HYDRAULIC_DATABASE here, or name that one with the same host"
+        )
+
+
+def _place(uri: str) -> tuple[str, str, str, str]:
+    """(dialect, host, port, database): what makes a database another one."""
+    try:
+        url = sqlalchemy.make_url(plain_uri(uri))
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise BadInput(f"database {safe_uri(uri)} cannot be read") from None  # as in `open_database`
+    dialect, name = url.get_backend_name(), url.database or ""
+    if dialect == "sqlite":
+        path = name.removeprefix("file:").partition("?")[0]
+        return dialect, "", "", path if path in ("", ":memory:") else str(Path(path).resolve())
+    host = str(url.query.get("host", url.host or "localhost")).lower()
+    port = str(url.query.get("port", url.port or PORTS.get(dialect, "")))
+    return dialect, "localhost" if host in ("127.0.0.1", "::1") else host, port, name
 
 
 def _refuse_newer(connection: Connection) -> None:

@@ -98,7 +98,7 @@ def test_the_longest_names_fit(evidence: Engine) -> None:
 def test_every_index_fits_into_mysqls_limit() -> None:
     for table in metadata.tables.values():
         for columns in (table.primary_key.columns, *(index.columns for index in table.indexes)):
-            sizes = [4 * column.type.length if isinstance(column.type, String) else 8 for column in columns]
+            sizes = [4 * (column.type.length or 0) if isinstance(column.type, String) else 8 for column in columns]
             assert sum(sizes) <= 3072, table.name
 
 

@@ -58,3 +58,30 @@ def test_what_is_no_secret_is_told(uri: str, shown: str) -> None:
 def test_a_uri_that_cannot_be_parsed_is_one_clear_error() -> None:
     with pytest.raises(BadInput, match="write @ as %40"):
         database.open_database("postgresql://mlflow:p@ss:word@db/mlflow")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("hydraulic+sqlite:///a/../mlflow.db", "sqlite:///mlflow.db", True),
+        ("sqlite:///mlflow.db", "sqlite:///file:mlflow.db?mode=ro&uri=true", True),
+        ("sqlite:///mlflow.db", "sqlite:///other.db", False),
+        ("sqlite:///mlflow.db", "postgresql://db/mlflow", False),
+        ("postgresql://me:one@db/mlflow", "postgresql+psycopg://you:two@DB:5432/mlflow?sslmode=require", True),
+        ("postgresql://db/mlflow", "postgresql://db:5433/mlflow", False),
+        ("postgresql://db/mlflow", "postgresql://other/mlflow", False),
+        ("postgresql://db/mlflow", "postgresql://db/ledger", False),
+        ("postgresql:///mlflow?host=/run/pg", "postgresql:///mlflow?host=/run/other", False),
+        ("mysql+pymysql://db/mlflow", "mysql://db:3306/mlflow", True),
+    ],
+)
+def test_two_uris_of_one_database(one: str, other: str, same: bool) -> None:
+    assert database.same_database(one, other) is database.same_database(other, one) is same
+
+
+def test_a_ledger_elsewhere_than_the_registrys_is_refused() -> None:
+    database.require_same("sqlite:///mlflow.db", "")
+    database.require_same("sqlite:///mlflow.db", "hydraulic+sqlite:///mlflow.db")
+    with pytest.raises(BadInput, match="HYDRAULIC_DATABASE is sqlite:///ledger") as refused:
+        database.require_same("postgresql://me:p4ssw0rd@db/mlflow", "sqlite:///ledger.db")
+    assert "p4ss" not in str(refused.value)
