@@ -69,7 +69,9 @@ def train(
         raise BadInput(f"--register {register} with --dry-run: a dry run logs nothing; leave one of them out")
     targets = list(CONDITION_BY_COLUMN) if all_targets else [str(target)]
     if not dry_run:
-        _reach(tracking_uri)
+        from mlflow_hydraulic.plugin.tracking import reach
+
+        reach(tracking_uri)  # before minutes of training, not after
     cycles = _cycles(data)
     if cycles.origin == "simulated":
         click.secho(SIMULATED, err=True, fg="red", bold=True)
@@ -108,17 +110,6 @@ def _bar(label: str) -> Iterator[Progress | None]:
         return
     with click.progressbar(length=1000, label=label, file=sys.stderr) as bar:
         yield lambda done, total: bar.update(done * 1000 // total - bar.pos)
-
-
-def _reach(tracking_uri: str | None) -> None:
-    """Before minutes of training, not after: point MLflow at its store and see that it answers."""
-    import mlflow
-
-    from mlflow_hydraulic.plugin.tracking import check_reachable
-
-    if tracking_uri:
-        mlflow.set_tracking_uri(tracking_uri)
-    check_reachable(mlflow.get_tracking_uri())
 
 
 def _log(result: TrainingResult, cycles: Cycles, experiment: str, name: str | None) -> LoggedModel:
