@@ -80,8 +80,8 @@ def refuse_in_use(connection: Connection, workspace: str) -> None:
         named = ", ".join(map(repr, models[:5])) + (f" and {len(models) - 5} more" if len(models) > 5 else "")
         raise Refused(
             f"Not allowed: workspace {workspace!r} holds models that are in use ({named}), and deleting it would "
-            f"change them past policy and ledger: first delete these models, or their aliases, hydraulic tags and versions "
-            f"in a stage"
+            f"change them past policy and ledger: first delete these models, or their aliases, hydraulic tags and "
+            f"versions in a stage"
         )
 
 

@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.entities.workspace import Workspace, WorkspaceDeletionMode
 from mlflow.exceptions import MlflowException
@@ -29,11 +30,16 @@ from mlflow.tracking._model_registry.utils import _get_store_registry
 from mlflow.utils.workspace_context import WorkspaceContext
 from sqlalchemy import text
 
+from mlflow_hydraulic.clock import utc_now
+from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.evidence import ledger, recorded
-from mlflow_hydraulic.plugin.caller import why
+from mlflow_hydraulic.plugin.asked import Asked, AskedVersion
+from mlflow_hydraulic.plugin.caller import Caller, why
 from mlflow_hydraulic.plugin.watched_store import RefusedMove, WatchedStore, make_store
 from mlflow_hydraulic.plugin.workspaces import open_workspaces
+from mlflow_hydraulic.policy import judge_all
 from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel, Registry, Version
+from mlflow_hydraulic.settings import read_tables
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
 TIMES = ("creation_timestamp", "last_updated_timestamp", "creation_time", "last_updated_time")
@@ -332,12 +338,13 @@ def test_a_workspace_whose_models_are_in_use_is_not_deleted(
 ) -> None:
     with opened(new_uri, monkeypatch, workspaces=True) as twins:
         workspaces = open_workspaces(twins.ours.engine.url.render_as_string(hide_password=False))
-        for space, use in (
-            ("staged", lambda: twins.ours.transition_model_version_stage("a", 1, "Archived", False)),
-            ("aliased", lambda: twins.ours.set_registered_model_alias("a", "champion", 1)),
-            ("tagged", lambda: twins.ours.set_model_version_tag("a", 1, ModelVersionTag("hydraulic.weight", "1"))),
-        ):
-            workspaces.create_workspace(Workspace(name=space))  # type: ignore[no-untyped-call]
+        uses: dict[str, Callable[[], object]] = {
+            "staged": lambda: twins.ours.transition_model_version_stage("a", 1, "Archived", False),
+            "aliased": lambda: twins.ours.set_registered_model_alias("a", "champion", 1),
+            "tagged": lambda: twins.ours.set_model_version_tag("a", 1, ModelVersionTag("hydraulic.weight", "1")),
+        }
+        for space, use in uses.items():
+            workspaces.create_workspace(Workspace(name=space))
             with WorkspaceContext(space):
                 start(twins.ours, 1)
                 use()
@@ -513,6 +520,76 @@ def test_the_trainer_takes_their_version_out_but_not_in(
         twins.ours.set_model_version_tag("a", 2, ModelVersionTag("hydraulic.replicas", "2"))
         twins.ours.delete_registered_model_alias("a", "champion")
         twins.ours.transition_model_version_stage("a", 2, "Archived", False)
+
+
+EXPLAINED: tuple[tuple[Asked, str, Call], ...] = (
+    (Asked(stage="Production"), "'ds1' trained version 2", (
+        "transition_model_version_stage", ("a", 2, "Production", False)
+    )),
+    (Asked(stage="Staging"), "", ("transition_model_version_stage", ("a", 2, "Staging", False))),
+    (Asked(stage="Staging", archive_existing=True), "", ("transition_model_version_stage", ("a", 2, "Staging", True))),
+    (Asked(alias="dev"), "", ("set_registered_model_alias", ("a", "dev", 2))),
+    (Asked(alias="champion"), "'ds1' trained version 2", ("set_registered_model_alias", ("a", "champion", 2))),
+    (Asked(alias="golden"), "protected alias 'golden'", ("set_registered_model_alias", ("a", "golden", 2))),
+    (Asked(tag=("hydraulic.weight", "5")), "", (
+        "set_model_version_tag", ("a", 2, ModelVersionTag("hydraulic.weight", "5"))
+    )),
+    (Asked(tag=("note", "5")), "", ("set_model_version_tag", ("a", 2, ModelVersionTag("note", "5")))),
+    (Asked(tag=("mlflow.prompt.is_prompt", "x")), "stays one", (
+        "set_model_version_tag", ("a", 2, ModelVersionTag("mlflow.prompt.is_prompt", "x"))
+    )),
+    (Asked(delete=True), "protected alias 'mine'", ("delete_model_version", ("a", 2))),
+)  # fmt: skip
+EXPLAINED_POLICY = """
+bindings = "both"
+[policy]
+protected_aliases = ["golden", "mine"]
+protected_by = ["ds9"]
+[policy.prod]
+not_the_trainer = true
+reason_required = false
+"""
+
+
+@pytest.mark.parametrize(("asked", "why_not", "call"), EXPLAINED)
+@pytest.mark.parametrize("user", ["ds1", "ds9"])
+def test_explain_says_what_the_store_does(
+    new_uri: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    user: str,
+    asked: Asked,
+    why_not: str,
+    call: Call,
+) -> None:
+    policy_file(tmp_path, monkeypatch, EXPLAINED_POLICY)
+    with opened(new_uri, monkeypatch) as twins:
+        twins.ours.create_registered_model("a")
+        for run in ("r", "r2"):
+            twins.ours.create_model_version("a", "s", run)
+        with twins.ours.engine.begin() as connection:
+            connection.execute(text(TRAINED.format(user="ds2")))
+            connection.execute(text(TRAINED.format(user="ds1").replace("'r', 'r'", "'r2', 'r2'")))
+        monkeypatch.setattr("getpass.getuser", lambda: "ds9")
+        twins.ours.transition_model_version_stage("a", 1, "Staging", False)
+        twins.ours.set_registered_model_alias("a", "mine", 2)
+        uri = twins.ours.engine.url.render_as_string(hide_password=False)
+        who = Caller(user=user)
+        moves, forbidden = AskedVersion(MlflowClient(uri, uri), "a", 2).moves(asked, "default", who, utc_now())
+        configuration = read_configuration(read_tables())
+        verdict = judge_all(moves, configuration.environments, configuration.policy)
+        reasons = (forbidden,) if forbidden else verdict.reasons
+        monkeypatch.setattr("getpass.getuser", lambda: user)
+        said = len(twins.rows())
+        try:
+            getattr(twins.ours, call[0])(*call[1])
+        except RefusedMove as error:
+            assert error.message == f"Not allowed: {'; '.join(reasons)}"
+        else:
+            assert reasons == ()
+            assert {row.environment for row in twins.rows(said)} <= {"", *verdict.environments}
+            assert len(twins.rows(said)) == len(moves)
+        assert why_not in "".join(reasons) or user != "ds1"
 
 
 def test_a_model_is_not_renamed_into_an_environment_past_its_gate(
