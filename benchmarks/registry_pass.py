@@ -43,12 +43,12 @@ class MemoryTarget:
     def observe(self) -> Sequence[Running]:
         return list(self._running.values())
 
-    def apply(self, deployment: Deployment) -> None:
+    def apply(self, deployment: Deployment, seen: Running | None) -> None:  # noqa: ARG002 - the protocol
         self._running[deployment.name] = Running(
             environment=self._environment, deployment=deployment, state="healthy", endpoint=ENDPOINT
         )
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, seen: Running | None) -> None:  # noqa: ARG002 - the protocol
         self._running.pop(name, None)
 
 

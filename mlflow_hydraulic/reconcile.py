@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from mlflow_hydraulic.errors import Conflict, HydraulicError
 from mlflow_hydraulic.evidence import attempts, recorded
 from mlflow_hydraulic.evidence.ledger import Event, append
-from mlflow_hydraulic.evidence.running import late_reasons, reasons, running_events
+from mlflow_hydraulic.evidence.running import late_reasons, running_events
 from mlflow_hydraulic.facts import Place, Trouble, by_place, changed_facts, concerned
 from mlflow_hydraulic.job import Job, remembered
 from mlflow_hydraulic.plan import Action, Plan, Running, make_plan
@@ -95,8 +95,9 @@ def _act(
             todo.setdefault(action.model, []).append(action)
     memory = remembered(world, plan, sight, busy)
     new_first = sorted(todo, key=lambda model: any(map(memory.of, todo[model])))  # failures keep nobody from a place
-    jobs = {model: Job(world, registry, sight, memory, todo[model], again, since).run for model in new_first}
-    ended = world.crew.do(jobs)
+    jobs = {model: Job(world, registry, sight, memory, todo[model], again, since) for model in new_first}
+    ended = {model: later for model, job in jobs.items() if (later := job.later()) is not None}
+    ended |= world.crew.do({model: job.run for model, job in jobs.items() if model not in ended})
     whole = {model for model in todo.keys() & ended.keys() if len(ended[model]) == len(todo[model])}
     left = {action.model for action in plan.changes} - whole - world.crew.busy
     outcomes = tuple(outcome for results in ended.values() for outcome in results)
@@ -121,7 +122,7 @@ def _record_running(world: World, sight: Sight, busy: Collection[str], outcomes:
     Left out: environments that cannot be seen, models that are being changed at this moment, and what the controllers
     of other workspaces made: they write that down.
     """
-    because = reasons(outcomes, sight.running)
+    because = {(o.action.environment, o.action.name): o.action.reason for o in outcomes if _came_about(o, sight)}
     seen = world.targets.keys() - sight.blind.keys()
     here = [one for one in sight.running if not one.managed or one.workspace == world.workspace]
     settled = [one for one in here if one.model not in busy]
@@ -138,6 +139,14 @@ def _record_running(world: World, sight: Sight, busy: Collection[str], outcomes:
         return running_events(settled, last, {**late, **because}, world.workspace)
 
     _append(world, events)
+
+
+def _came_about(outcome: Outcome, sight: Sight) -> bool:
+    """Whether it was done, or came true all the same, right after a try that ended too early."""
+    if outcome.result != "failed" or outcome.due is None:
+        return outcome.result == "done"
+    seen, wanted = sight.of(outcome.action), outcome.action.wanted
+    return seen is not None and seen.managed and wanted is not None and wanted.met_by(seen.wanted)
 
 
 def _append(world: World, events: Callable[[Connection], list[Event]]) -> None:

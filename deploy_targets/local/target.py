@@ -96,12 +96,17 @@ class LocalTarget:
         wanted = self._folder(namespace, name).read_wanted()
         return wanted.options if wanted else Options(host=self._settings.host)
 
-    def delete(self, namespace: str, name: str, *, timeout_s: float | None = None) -> None:
-        """Ends a deployment after it answered what it had accepted, and removes it; else does nothing."""
+    def delete(self, namespace: str, name: str, *, expected: int | None = None, timeout_s: float | None = None) -> None:
+        """Ends a deployment after it answered what it had accepted, and removes it; else does nothing.
+
+        expected: the generation that was seen; `Conflict` when someone changed it meanwhile.
+        """
         folder = self._folder(namespace, name)
         if not folder.path.exists():
             return
         with self._changing(folder, self._stop_timeout_s(timeout_s)):
+            if expected is not None:
+                _check_unchanged(name, folder.read_wanted(), expected)
             self._remove(folder)
 
     def start(self, namespace: str, name: str, *, timeout_s: float | None = None) -> Observed:
@@ -261,9 +266,14 @@ def _check(deployment: Deployment, before: Wanted | None, mode: Mode, expected: 
         )
     if mode == "update" and (before is None or before.running == "deleted"):
         raise missing(deployment.namespace, deployment.name)
-    if expected is not None and before is not None and before.generation != expected:
+    if expected is not None:
+        _check_unchanged(deployment.name, before, expected)
+
+
+def _check_unchanged(name: str, before: Wanted | None, expected: int) -> None:
+    if before is not None and before.generation != expected:
         raise Conflict(
-            f"deployment {deployment.name!r} was changed by someone else meanwhile (generation {before.generation}, "
+            f"deployment {name!r} was changed by someone else meanwhile (generation {before.generation}, "
             f"not {expected}): look at it and make your change again"
         )
 

@@ -55,11 +55,8 @@ def test_stages_weights_and_aliases_are_what_runs(scene: Scene) -> None:
         scene.stage("cooler", 1, "Production")
         scene.until_serves("prod", "cooler", "v1")
         until(lambda: scene.seen("dev", "cooler").state == "not found", "DEV ends once PROD serves it")
-        until(lambda: scene.facts("cooler", 1).get("prod.state") == "healthy", "the version shows what runs")
-        assert scene.facts("cooler", 1) == {
-            "prod.state": "healthy",
-            "prod.endpoint": scene.seen("prod", "cooler").url,
-        }
+        shown = {"prod.state": "healthy", "prod.endpoint": scene.seen("prod", "cooler").url}
+        until(lambda: scene.facts("cooler", 1) == shown, "the version shows what runs, and DEV's facts are gone")
         scene.tag("cooler", 1, "hydraulic.weight", "30")
         scene.tag("cooler", 2, "hydraulic.weight", "70")
         scene.stage("cooler", 2, "Production")

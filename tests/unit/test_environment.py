@@ -36,7 +36,7 @@ def test_a_folder_that_was_there_and_is_gone_is_no_empty_one(tmp_path: Path) -> 
     dev = environment(tmp_path)
     assert dev.observe() == [], "a first look at a new home"
     shutil.rmtree(tmp_path / "local")
-    for act in (dev.observe, lambda: dev.apply(HERE), lambda: dev.delete("m")):
+    for act in (dev.observe, lambda: dev.apply(HERE, None), lambda: dev.delete("m", None)):
         with pytest.raises(Unavailable):
             act()
     assert environment(tmp_path).observe() == [], "who starts anew begins anew"
@@ -53,13 +53,25 @@ def test_what_changed_since_it_was_seen_is_not_changed(tmp_path: Path, before: i
     dev = environment(tmp_path)
     if before:
         write(tmp_path, before)
-    dev.observe()
+    seen = next(iter(dev.observe()), None)
     write(tmp_path, before + 1)
+    dev.observe()  # another look is no new plan
     with pytest.raises(Unavailable, match="somebody else was quicker"):
-        dev.apply(HERE)
+        dev.apply(HERE, seen)
+    if before:
+        with pytest.raises(Unavailable, match="somebody else was quicker"):
+            dev.delete("m", seen)
     wanted = Folder(tmp_path, "dev", "m").read_wanted()
     assert wanted is not None
     assert wanted.generation == before + 1
+
+
+def test_what_is_as_it_was_seen_is_deleted(tmp_path: Path) -> None:
+    dev = environment(tmp_path)
+    write(tmp_path, 3)
+    (seen,) = dev.observe()
+    dev.delete("m", seen)
+    assert dev.observe() == []
 
 
 class Refuses(LocalTarget):
@@ -81,17 +93,17 @@ def test_a_full_disk_passes_and_a_broken_model_does_not(tmp_path: Path) -> None:
     target.error = Failed("cannot be written")
     target.error.__cause__ = OSError(28, "No space left on device")
     with pytest.raises(Unavailable, match="cannot be written"):
-        dev.apply(HERE)
+        dev.apply(HERE, None)
     target.error = Failed("its graph is broken")
     with pytest.raises(Failed, match="graph"):
-        dev.apply(HERE)
+        dev.apply(HERE, None)
 
 
 def test_an_update_that_leaves_it_ill_is_no_success(tmp_path: Path) -> None:
     target = Refuses(Settings(home=tmp_path))
     target.shown = Observed(name="m", namespace="dev", state="unhealthy", cause="v1: 1 of 2 replicas answer")
     with pytest.raises(Unavailable, match="1 of 2 replicas"):
-        LocalEnvironment(DEV, target, tmp_path).apply(HERE)
+        LocalEnvironment(DEV, target, tmp_path).apply(HERE, None)
 
 
 def test_what_has_no_process_has_failed_so_that_it_is_brought_back() -> None:

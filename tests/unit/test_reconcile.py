@@ -20,7 +20,7 @@ from mlflow_hydraulic.errors import Failed, Unavailable
 from mlflow_hydraulic.evidence import ledger, tables
 from mlflow_hydraulic.evidence.running import composition, running_events
 from mlflow_hydraulic.reconcile import look, run_pass
-from mlflow_hydraulic.world import Pass, World
+from mlflow_hydraulic.world import Fenced, Pass, World
 from tests.unit.worlds import Clock, MemoryRegistry, MemoryTarget, running
 
 STAGES = preset("stages")
@@ -58,7 +58,7 @@ class Scene:
 
         def fence() -> None:
             if self.acting != mine:
-                raise Unavailable("another controller holds the lease")
+                raise Fenced("another controller holds the lease")
 
         return World(
             registry=self.registry,

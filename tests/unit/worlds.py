@@ -112,7 +112,7 @@ class MemoryTarget:
             raise self.away
         return list(self.deployments.values())
 
-    def apply(self, deployment: Deployment) -> None:
+    def apply(self, deployment: Deployment, seen: Running | None) -> None:
         self.step("before apply")
         for predictor in deployment.predictors:
             if predictor.model.version in self.failing:
@@ -128,7 +128,7 @@ class MemoryTarget:
             )
         self.step("after apply")
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, seen: Running | None) -> None:
         self.step("before delete")
         if self.deployments.pop(name, None):
             self.effects.append(f"delete {name}")
