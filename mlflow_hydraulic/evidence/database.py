@@ -22,6 +22,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 MLFLOW_TABLE = "registered_models"
 SCHEMES = ("sqlite", "postgresql", "mysql")  # the dialects that a watched registry may be in
 PORTS = {"postgresql": "5432", "mysql": "3306"}
+READ_ONLY = "; to read a copy in a folder that cannot be written: sqlite:///file:{path}?immutable=1&uri=true"
 BUSY_MS = 20_000
 UPGRADE_LOCK = 0x68796472  # "hydr": PostgreSQL names such locks by number, within one database
 SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
@@ -208,6 +209,7 @@ def _connected(engine: Engine) -> Iterator[Connection]:
     try:
         connection = engine.connect()
     except sqlalchemy.exc.OperationalError as error:
-        raise Unavailable(f"database {safe_uri(engine.url)} cannot be reached: {error.orig}") from error
+        hint = READ_ONLY.format(path=engine.url.database) if "readonly" in str(error.orig) else ""
+        raise Unavailable(f"database {safe_uri(engine.url)} cannot be reached: {error.orig}{hint}") from error
     with connection:
         yield connection

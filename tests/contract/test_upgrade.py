@@ -90,9 +90,9 @@ def test_a_database_that_somebody_holds_is_away_for_now(tmp_path: Path, monkeypa
     holder.close()
 
 
-@pytest.mark.parametrize("mode", ["wal", "delete"])
+@pytest.mark.parametrize(("mode", "how"), [("wal", "mode=ro"), ("delete", "mode=ro"), ("wal", "immutable=1")])
 def test_an_auditor_verifies_a_ledger_that_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, how: str
 ) -> None:
     file = tmp_path / "mlflow.db"
     engine = database.open_database(f"sqlite:///{file}")
@@ -105,7 +105,7 @@ def test_an_auditor_verifies_a_ledger_that_cannot_be_written(
     with sqlite3.connect(file) as plain:
         plain.execute(f"pragma journal_mode={mode}")
     plain.close()
-    monkeypatch.setenv("HYDRAULIC_DATABASE", f"sqlite:///file:{file}?mode=ro&uri=true")
+    monkeypatch.setenv("HYDRAULIC_DATABASE", f"sqlite:///file:{file}?{how}&uri=true")
     verified = CliRunner().invoke(main, ["ledger", "verify"], prog_name="hydraulic")
     assert "1 rows, intact" in verified.stdout or "1 row, intact" in verified.stdout, (
         verified.output,
