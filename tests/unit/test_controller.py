@@ -200,3 +200,51 @@ def test_what_waits_is_logged_once(world: World, caplog: pytest.LogCaptureFixtur
     with acting(world, Pace(interval_s=0.1, lease_s=30)):
         until(lambda: reads(world) > 6, "some passes")
     assert caplog.text.count("its graph is broken") == 1
+
+
+def test_a_standby_says_once_who_acts(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "hydraulic.controller")
+    asked = []
+    waits = Controller(world, Pace(interval_s=600, lease_s=0.3))
+    held_by = waits._held_by_another
+    waits._held_by_another = lambda: asked.append(1) or held_by()  # type: ignore[method-assign,func-returns-value]
+
+    def renew(length_s: float) -> None:
+        length = timedelta(seconds=length_s)
+        lease.take(world.database, name="controller", holder="that one", now=utc_now(), length=length)
+
+    renew(60)
+    thread = threading.Thread(target=waits.run)
+    thread.start()
+    try:
+        for renewal in range(1, 4):
+            until(lambda least=renewal: len(asked) > 2 * least, "another look")  # type: ignore[misc]
+            renew(60 * (renewal + 1))
+    finally:
+        waits.stop()
+        thread.join(30)
+    assert caplog.text.count("that one; waiting") == 1
+
+
+def test_what_ended_does_not_shorten_the_wait_after_an_error(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The registry is away, and the result of a job lies ready to be handed back."""
+    begun, end = threading.Event(), threading.Event()
+
+    def slow(what: str) -> None:
+        if what == "before apply":
+            begun.set()
+            end.wait(30)
+
+    target(world, "dev").step = slow
+    crewed = replace(world, crew=Crew(2, patience_s=0.0))
+    with acting(crewed, Pace(interval_s=600, lease_s=30)):
+        say(world, "m", "Staging")
+        assert begun.wait(20)
+        assert isinstance(world.registry, MemoryRegistry)
+        world.registry.away = Unavailable("no answer")
+        end.set()
+        until(lambda: crewed.crew.waits_for_us and "ended early" in caplog.text, "an error with a result at hand")
+        waited = threading.Event()
+        assert not waited.wait(1.0)  # ten looks
+        assert caplog.text.count("ended early") == 1
+        world.registry.away = None

@@ -13,7 +13,7 @@ import pytest
 
 from mlflow_hydraulic.controller import Controller, Pace
 from mlflow_hydraulic.crew import Crew
-from mlflow_hydraulic.deployment import Deployment
+from mlflow_hydraulic.deployment import Deployment, State
 from mlflow_hydraulic.errors import Failed, Unavailable
 from mlflow_hydraulic.evidence import attempts, database, ledger, tables
 from mlflow_hydraulic.plan import Running
@@ -198,17 +198,15 @@ def test_who_was_overtaken_writes_nothing(scene: Scene, moment: str, *, fails: b
     assert remembered(scene) == there
 
 
-def slow_target(scene: Scene) -> MemoryTarget:
+def slow_target(scene: Scene, state: State = "launching") -> MemoryTarget:
     """Prod's target gives up waiting, and what it began comes true all the same."""
 
     class Slow(MemoryTarget):
         def apply(self, deployment: Deployment, seen: Running | None) -> None:
             super().apply(deployment, seen)
             one = self.deployments[deployment.name]
-            self.deployments[deployment.name] = replace(one, state=self.state)
+            self.deployments[deployment.name] = replace(one, state=state)
             raise Unavailable("deployment is not ready after 60 s and goes on trying")
-
-        state = "launching"
 
     target = scene.targets["prod"] = Slow(environment="prod")
     return target
@@ -216,9 +214,8 @@ def slow_target(scene: Scene) -> MemoryTarget:
 
 @pytest.mark.parametrize("state", ["launching", "healthy"])
 @pytest.mark.parametrize("passes", [1, 3])
-def test_what_became_healthy_after_its_try_is_the_controllers_own_work(scene: Scene, state: str, passes: int) -> None:
-    target = slow_target(scene)
-    target.state = state  # type: ignore[attr-defined]
+def test_what_became_healthy_after_its_try_is_the_controllers_own_work(scene: Scene, state: State, passes: int) -> None:
+    target = slow_target(scene, state)
     say(scene, "m", "Production")
     for _ in range(passes):
         run_pass(scene.world)
