@@ -32,7 +32,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
 def there(registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hydraulic.toml").write_text('[policy]\nprotected_aliases = ["golden"]\nprotected_by = ["ds9"]\n')
     monkeypatch.setenv("HYDRAULIC_CONFIG", str(tmp_path / "hydraulic.toml"))
-    monkeypatch.setattr("mlflow.MlflowClient", lambda: MlflowClient(registry, registry))
+    monkeypatch.setattr("mlflow_hydraulic.plugin.client.open_client", lambda: MlflowClient(registry, registry))
 
 
 @pytest.mark.parametrize(
