@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DATA ?= $(HYDRAULIC_DATA)
 REPORTS ?= .cache/reports
+EXTRAS ?= test
 STAGES = lint types contracts unit contract integration browser
 
 BIN = $(VENV)/bin
@@ -49,7 +50,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): a minute or two the first time"
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[test]"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[$(EXTRAS)]"
 	@touch $@ $(VENV)/.installed
 
 # --- the main job -----------------------------------------------------------------------------------------------------
@@ -76,11 +77,9 @@ types: $(VENV)/.installed-test
 contracts: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
-unit contract integration: $(VENV)/.installed-test
+# Each ends with what was skipped and why; browser wants Debian's chromium, contract its postgresql.
+unit contract integration browser: $(VENV)/.installed-test
 	$(PYTEST) tests/$@
-
-browser: $(VENV)/.installed-test
-	@if [ -d tests/browser ]; then $(PYTEST) tests/browser; else echo "there are no pages yet, so no browser tests"; fi
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import requests
@@ -30,6 +29,7 @@ from mlflow_hydraulic.world import World
 SIZES = (250, 500, 1000)
 VERSIONS = 5
 ROUNDS = 5
+ENDPOINT = "http://127.0.0.1:1"
 STAGES = ("Archived", "Archived", "Archived", "Production", "None")
 
 
@@ -43,12 +43,12 @@ class MemoryTarget:
     def observe(self) -> Sequence[Running]:
         return list(self._running.values())
 
-    def apply(self, deployment: Deployment) -> None:
+    def apply(self, deployment: Deployment, seen: Running | None) -> None:  # noqa: ARG002 - the protocol
         self._running[deployment.name] = Running(
-            environment=self._environment, deployment=deployment, state="healthy", endpoint="http://127.0.0.1:1"
+            environment=self._environment, deployment=deployment, state="healthy", endpoint=ENDPOINT
         )
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, seen: Running | None) -> None:  # noqa: ARG002 - the protocol
         self._running.pop(name, None)
 
 
@@ -74,7 +74,7 @@ def measure() -> list[Row]:
         for size in SIZES:
             say(f"{size} models with {VERSIONS} versions each")
             times[size], counts[size] = _passes(Path(folder) / str(size), size, requested)
-    middle = {size: median(seen) for size, seen in times.items()}
+    best = {size: min(seen) for size, seen in times.items()}  # sizes are measured one after the other: load only adds
     detail = {str(size): {"seconds": spread(times[size]), "requests": counts[size]} for size in SIZES}
     return [
         Row(
@@ -85,8 +85,8 @@ def measure() -> list[Row]:
             at_most=True,
             detail=detail,
         ),
-        Row(what="time of a pass, 500 models against 250", measured=middle[500] / middle[250], asked=2.5, at_most=True),
-        Row(what="time of a pass, 1000 against 500", measured=middle[1000] / middle[500], asked=2.5, at_most=True),
+        Row(what="time of a pass, 500 models against 250", measured=best[500] / best[250], asked=2.5, at_most=True),
+        Row(what="time of a pass, 1000 against 500", measured=best[1000] / best[500], asked=2.5, at_most=True),
     ]
 
 
@@ -100,6 +100,7 @@ def _passes(folder: Path, models: int, requested: CountedRequests) -> tuple[list
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with running(command, port=port, ready="/health", log=folder / "server.log", environ=quiet):
         engine = database.open_database(uri)
+        database.ready(engine)
         _fill(engine, models)
         world = _world(f"http://127.0.0.1:{port}", engine)
         first = run_pass(world)
@@ -139,7 +140,7 @@ def _world(uri: str, engine: Engine) -> World:
 
 def _fill(engine: Engine, models: int) -> None:
     """As many requests would do, in a second."""
-    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlModelVersionTag, SqlRegisteredModel
 
     now = int(time.time() * 1000)
     names = [f"model-{number:04}" for number in range(models)]
@@ -159,6 +160,17 @@ def _fill(engine: Engine, models: int) -> None:
                 }
                 for name in names
                 for n, stage in enumerate(STAGES, start=1)
+            ],
+        )
+
+        facts = {"hydraulic.prod.state": "healthy", "hydraulic.prod.endpoint": ENDPOINT}
+        serving = STAGES.index("Production") + 1
+        connection.execute(
+            insert(SqlModelVersionTag),
+            [
+                {"name": name, "version": serving, "key": key, "value": value, "workspace": "default"}
+                for name in names
+                for key, value in facts.items()
             ],
         )
 

@@ -20,8 +20,8 @@ KNOWN = (LocalTarget.name,)
 class LocalEnvironment:
     """The deployments of one environment as processes on this machine, in the namespace that it names.
 
-    It remembers the generation in which it saw each deployment: a change is made to what was seen, or not at all, so
-    that a controller that slept through the end of its lease changes nothing.
+    What it shows has its generation: a change is made to what was seen for its plan, or not at all, so that a
+    controller that slept through the end of its lease changes nothing.
     """
 
     def __init__(self, environment: Environment, target: LocalTarget, home: Path) -> None:
@@ -29,7 +29,6 @@ class LocalEnvironment:
         self._target = target
         self._folder = home / "local" / environment.namespace
         self._was_there = False
-        self._generations: dict[str, int] = {}
 
     def observe(self) -> list[Running]:
         """All that serves or is to serve there; a deployment that cannot be read is left to `hydraulic local`.
@@ -41,7 +40,6 @@ class LocalEnvironment:
             found = self._target.observe(self._environment.namespace)
         except OSError as error:
             raise Unavailable(f"{self._folder} cannot be read: {error}; what serves goes on serving") from error
-        self._generations = {one.name: one.generation for one in found}
         seen = (running(self._environment.name, one) for one in found)
         return [one for one in seen if one is not None]
 
@@ -55,20 +53,20 @@ class LocalEnvironment:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._was_there = True
 
-    def apply(self, deployment: Deployment) -> None:
+    def apply(self, deployment: Deployment, seen: Running | None) -> None:
         """Create or update, and return when it is healthy. `Unavailable` where a later try may succeed."""
-        generation = self._generations.get(deployment.name)
-        mode: Mode = "create" if generation is None else "either"
+        mode: Mode = "create" if seen is None else "either"
         with _retryable():
             self._look()
-            made = self._target.apply(deployment, mode=mode, expected=generation)
+            made = self._target.apply(deployment, mode=mode, expected=seen.generation if seen else None)
         if made.state != "healthy":
             raise Unavailable(f"deployment {deployment.name!r} is {made.state}: {made.cause}")
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, seen: Running | None) -> None:
         with _retryable():
             self._look()
-            self._target.delete(self._environment.namespace, name)
+            expected = seen.generation if seen else None
+            self._target.delete(self._environment.namespace, name, expected=expected)
 
 
 @contextmanager
@@ -98,6 +96,7 @@ def running(environment: str, observed: Observed) -> Running | None:
         state="failed" if not_running else observed.state,
         endpoint=observed.url,
         cause=observed.cause,
+        generation=observed.generation,
     )
 
 

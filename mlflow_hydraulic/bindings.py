@@ -193,6 +193,32 @@ def _challenger(model: RegisteredModel, environment: Environment, champions: Seq
     return None
 
 
+def intent_lost(
+    model: RegisteredModel | None, served: Sequence[int], environment: Environment, selected_by: str
+) -> str:
+    """Why the registry's silence is not a word: model, version or alias are gone. Empty where it is a word.
+
+    A stage that was set back is a word, and so is "Archived"; an alias that vanished or bindings that changed are none.
+    """
+    if model is None:
+        return "the registered model is gone"
+    gone = [number for number in served if model.version(number) is None]
+    if gone:
+        return f"version {', '.join(map(str, gone))} was deleted while it serves"
+    if all(found is not None and found.stage == "Archived" for found in map(model.version, served)):
+        return ""
+    way = f'archive version {", ".join(map(str, served))}, or use "mlflow deployments delete", to end it'
+    bound = [str(selector) for selector in environment.champion]
+    why = ""
+    if not environment.looks_at(model.name):
+        why = f"environments.{environment.name}.models={environment.models!r} leaves this model out"
+    elif selected_by.startswith("alias:") or not any(name.startswith("stage:") for name in bound):
+        why = f"no alias of {', '.join(bound)} is set"
+    elif selected_by and selected_by not in bound:
+        why = f"{selected_by} is no binding of {environment.name} any more"
+    return f"{why}; {way}" if why else ""
+
+
 def _numbers(versions: Sequence[Version]) -> str:
     return ", ".join(str(version.number) for version in versions)
 

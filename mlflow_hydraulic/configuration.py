@@ -28,6 +28,7 @@ from mlflow_hydraulic.bindings import Environment, Selector, preset
 from mlflow_hydraulic.deployment import check_name
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.policy import Policy, Rule, Window
+from mlflow_hydraulic.promotion import successors
 
 ENVIRONMENT_KEYS = ("target", "namespace", "champion", "challenger", "models", "promotes_from", "kubernetes")
 RULE_KEYS = ("allow", "reason_required", "not_the_trainer", "closed")
@@ -58,6 +59,11 @@ def read_configuration(tables: Mapping[str, Any]) -> Configuration:  # Any: pars
     for env in environments.values():
         if env.promotes_from and env.promotes_from not in known:
             raise BadInput(f"environments.{env.name}.promotes_from={env.promotes_from!r}: no such environment")
+        if env in successors(env, tuple(environments.values())):
+            raise BadInput(
+                f"environments.{env.name}.promotes_from={env.promotes_from!r}: it leads back to {env.name}; "
+                f"promotion goes one way"
+            )
     _refuse_shared(environments.values())
     return Configuration(environments=tuple(environments.values()), policy=_policy(tables, known))
 

@@ -22,17 +22,13 @@ from mlflow_hydraulic.errors import Conflict, HydraulicError, Unavailable
 from mlflow_hydraulic.evidence import lease, recorded
 from mlflow_hydraulic.plan import Action, Plan
 from mlflow_hydraulic.reconcile import run_pass
-from mlflow_hydraulic.world import Outcome, Pass, World
+from mlflow_hydraulic.world import Fenced, Outcome, Pass, World
 
 log = logging.getLogger("hydraulic.controller")
 WAKE_S = 0.1
 SOON_S = 1.0  # until the next look while something is on its way to another state
 AFTER_ERROR_S = 5.0
 MOST_PASSES = 20  # a pass that makes progress is followed by another at once, but not for ever
-
-
-class Fenced(Unavailable):
-    """This controller may not act any more: its lease is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +78,8 @@ class Controller:
                         log.info("controller %s acts", self.holder)
                         self._watch()
                         waiting = ""
-                    elif waiting != (why := str(self._held_by_another())):
-                        log.info("%s; waiting", why.partition(" until ")[0])
+                    elif waiting != (why := str(self._held_by_another()).partition(" until ")[0]):
+                        log.info("%s; waiting", why)
                         waiting = why
             except (Unavailable, SQLAlchemyError) as error:
                 if waiting != str(error):
@@ -96,16 +92,16 @@ class Controller:
         """Passes while the lease is ours: at once after a change, when a failure is due again, else at the interval."""
         while not (self._stop.is_set() or self._lost.is_set()):
             since = self._head()
-            wait_s = min(AFTER_ERROR_S, self._pace.interval_s)
+            wait_s, well = min(AFTER_ERROR_S, self._pace.interval_s), False
             try:
-                wait_s = self._until_next(self._settle()[-1])
+                wait_s, well = self._until_next(self._settle()[-1]), True
             except Fenced as error:
                 log.warning("%s", error)
                 return
             except Exception as error:  # the boundary: no error may end the loop, the next pass starts from the world
                 known = isinstance(error, (HydraulicError, SQLAlchemyError))
                 log.warning("this pass ended early, the next will try again: %s", error, exc_info=not known)
-            self._wait(wait_s, since)
+            self._wait(wait_s, since, for_crew=well)  # after an error what ended can wait to be handed back
         self._finish()
 
     def _until_next(self, done: Pass) -> float:
@@ -115,10 +111,10 @@ class Controller:
             wait_s = min(wait_s, (done.due - self._world.clock()).total_seconds())
         return max(WAKE_S, wait_s)
 
-    def _wait(self, wait_s: float, since: int | None) -> None:
+    def _wait(self, wait_s: float, since: int | None, *, for_crew: bool) -> None:
         end = time.monotonic() + wait_s
         while time.monotonic() < end and not self._lost.is_set() and not self._stop.wait(WAKE_S):
-            if self._world.crew.waits_for_us or self._somebody_spoke(since):
+            if (for_crew and self._world.crew.waits_for_us) or self._somebody_spoke(since):
                 return
 
     def _finish(self) -> None:
@@ -132,10 +128,10 @@ class Controller:
 
     def _settle(self) -> list[Pass]:
         passes: list[Pass] = []
-        while len(passes) < MOST_PASSES:
+        while sum(not one.left for one in passes) < MOST_PASSES:
             passes.append(run_pass(self._world))
             self._tell(passes[-1])
-            if not passes[-1].progressed:
+            if not passes[-1].progressed or self._stop.is_set():
                 break
         return passes
 

@@ -5,6 +5,7 @@ Pure values with their rules; made by the MLflow plugin and by the plan, read by
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Literal
@@ -123,3 +124,15 @@ def check_name(what: str, name: str) -> None:
         raise BadInput(
             f"{what} name {name!r}: use 1 to 40 small letters, digits and hyphens, with no hyphen at either end"
         )
+
+
+def deployment_name(model: str, workspace: str = "default") -> str:
+    """A name for the deployments of `model`: itself where the rule of names allows it, else a slug and a short hash.
+
+    Of another workspace than "default" it is always the latter, for both: models of one name share a target.
+    """
+    name = model if workspace == "default" else f"{workspace}/{model}"  # no model's name has a slash
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if slug == name and len(slug) <= 40:
+        return slug
+    return f"{slug[:31].strip('-') or 'model'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

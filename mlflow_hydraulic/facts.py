@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow_hydraulic.bindings import Environment
@@ -33,7 +33,7 @@ def facts_of(
 
     They are written one by one, the state last: who sees the state sees the endpoint.
     """
-    serves = running is not None and version.number in (*dict(running.wanted.arms), running.wanted.challenger)
+    serves = version.number in _versions(running)
     concerned = trouble is not None and version.number in trouble.versions
     return {
         f"hydraulic.{environment.name}.endpoint": (running.endpoint or None) if running and serves else None,
@@ -49,10 +49,13 @@ def changed_facts(
     troubles: Mapping[Place, Trouble],
 ) -> list[tuple[Version, dict[str, str | None]]]:
     """The versions whose tags tell something else than what is, with what to set and to remove (None)."""
-    ours = {(one.environment, one.model): one for one in running if one.managed}
+    ours = by_place(running)
     changed = []
     for model in models:
-        places = [(env, ours.get((env.name, model.name)), troubles.get((env.name, model.name))) for env in environments]
+        places = [
+            (env, ours.get((env.name, model.workspace, model.name)), troubles.get((env.name, model.name)))
+            for env in environments
+        ]
         for version in model.versions:
             facts: dict[str, str | None] = {}
             for place in places:
@@ -63,7 +66,18 @@ def changed_facts(
     return changed
 
 
-def concerned(model: RegisteredModel | None, environment: Environment) -> frozenset[int]:
-    """The versions that the environment's selectors choose: those that a problem there is shown on."""
+def concerned(model: RegisteredModel | None, environment: Environment, running: Running | None) -> frozenset[int]:
+    """Those that a problem is shown on: the versions that the environment's selectors choose, and those that run."""
     selectors = (*environment.champion, *environment.challenger)
-    return frozenset(v.number for selector in selectors for v in selector.matches(model)) if model else frozenset()
+    chosen = {v.number for selector in selectors for v in selector.matches(model)} if model else set()
+    return frozenset(chosen | _versions(running))
+
+
+def _versions(running: Running | None) -> set[int]:
+    """The versions that run there: arms and challenger."""
+    return {n for n in (*dict(running.wanted.arms), running.wanted.challenger) if n} if running else set()
+
+
+def by_place(running: Iterable[Running]) -> dict[tuple[str, str, str], Running]:
+    """What controllers made, by environment, workspace and model."""
+    return {(one.environment, one.workspace, one.model): one for one in running if one.managed}

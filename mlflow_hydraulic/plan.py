@@ -6,13 +6,13 @@ Pure. Fail static: what serves goes on serving unless the registry says, in so m
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from mlflow_hydraulic.bindings import Desired, Environment, Problem, resolve
-from mlflow_hydraulic.deployment import Deployment, Predictor, State
+from mlflow_hydraulic.bindings import Desired, Environment, Problem, intent_lost, resolve
+from mlflow_hydraulic.deployment import Deployment, Predictor, State, deployment_name
+from mlflow_hydraulic.promotion import asked, beside, successors
 from mlflow_hydraulic.registry import RegisteredModel, Registry
 
 Kind = Literal["create", "update", "delete", "wait", "hold"]
@@ -20,6 +20,7 @@ CHANGES: tuple[Kind, ...] = ("create", "update", "delete")
 MANAGED = "hydraulic.managed-by"
 CONTROLLER = "controller"
 MODEL_LABEL = "hydraulic.model"
+WORKSPACE_LABEL = "hydraulic.workspace"  # MLflow's workspace of the model; none is "default"
 SELECTED_BY = "hydraulic.selected-by"  # the selector that asked for it: whether its silence is a word depends on it
 
 
@@ -57,14 +58,19 @@ class Running:
     state: State
     endpoint: str = ""
     cause: str = ""
+    generation: int | None = field(default=None, compare=False)  # of the target: whether it is still what was seen
 
     @property
     def model(self) -> str:
         return self.deployment.labels.get(MODEL_LABEL, self.deployment.predictors[0].model.name)
 
     @property
+    def workspace(self) -> str:
+        return self.deployment.labels.get(WORKSPACE_LABEL, "default")
+
+    @property
     def managed(self) -> bool:
-        """Whether the controller made it; what a person made with `mlflow deployments create` is never touched."""
+        """Whether a controller made it, of whatever workspace; what a person made by hand is never touched."""
         return self.deployment.labels.get(MANAGED) == CONTROLLER
 
     @property
@@ -117,11 +123,12 @@ class Plan:
 class _Case:
     """One model in one environment, with what its decision looks at.
 
-    named: what runs under the name that its deployment has or would get. ours: what the controller made, by
-    environment and model.
+    named: what runs under `called`, its deployment's name. ours: what controllers of its workspace made, by environment
+    and model.
     """
 
     name: str
+    called: str
     model: RegisteredModel | None
     environment: Environment
     seen: Running | None
@@ -134,7 +141,7 @@ class _Case:
             kind=kind,
             model=self.name,
             environment=self.environment.name,
-            name=self.seen.deployment.name if self.seen else deployment_name(self.name),
+            name=self.seen.deployment.name if self.seen else self.called,
             reason=reason,
             before=str(self.seen.wanted) if self.seen else "",
             wanted=wanted,
@@ -148,8 +155,10 @@ def make_plan(
     """The plan for the whole registry: environments in their order, models by name, deletions last.
 
     blind: environments whose target does not answer: nothing is planned there, and nothing is taken to run there.
+    What runs for another workspace is as what a person made by hand: it is never touched.
     """
-    ours = {(seen.environment, seen.model): seen for seen in running if seen.managed}
+    (workspace,) = registry.workspaces
+    ours = {(one.environment, one.model): one for one in running if one.managed and one.workspace == workspace}
     named = {(seen.environment, seen.deployment.name): seen for seen in running}
     models = {model.name: model for model in registry.models}
     actions: list[Action] = []
@@ -158,12 +167,14 @@ def make_plan(
             continue
         here = {name for where, name in ours if where == environment.name}
         for name in sorted(models.keys() | here):
+            called = deployment_name(name, workspace)
             case = _Case(
                 name=name,
+                called=called,
                 model=models.get(name),
                 environment=environment,
                 seen=ours.get((environment.name, name)),
-                named=named.get((environment.name, deployment_name(name))),
+                named=named.get((environment.name, called)),
                 environments=environments,
                 ours=ours,
             )
@@ -181,17 +192,22 @@ def _decide(case: _Case) -> Action | None:
     wish = resolve(case.model, case.environment) if case.model else None
     if isinstance(wish, Problem):
         return case.action("hold", wish.message)
-    if wish is not None:
-        return _towards(wish, case)
-    return _ending(case, case.seen) if case.seen else None
+    if wish is None:
+        return _ending(case, case.seen) if case.seen else None
+    return _towards(wish, case)
 
 
-def _towards(wish: Desired, case: _Case) -> Action | None:
-    wanted = Wanted(
+def wanted_of(wish: Desired) -> Wanted:
+    """What the registry asks for, as it is compared with what runs."""
+    return Wanted(
         arms=tuple((arm.version.number, arm.weight) for arm in wish.arms),
         challenger=wish.challenger.number if wish.challenger else None,
         replicas=tuple((arm.version.number, arm.replicas) for arm in wish.arms if arm.replicas is not None),
     )
+
+
+def _towards(wish: Desired, case: _Case) -> Action | None:
+    wanted = wanted_of(wish)
     if case.seen is None and case.named is not None:
         return case.action("hold", _name_taken(case.named))
     if case.seen is None or case.seen.state == "not found":
@@ -204,7 +220,7 @@ def _towards(wish: Desired, case: _Case) -> Action | None:
 
 
 def _name_taken(by: Running) -> str:
-    whose = f"for model {by.model!r}" if by.managed else "by hand"
+    whose = f"for model {by.model!r} in workspace {by.workspace!r}" if by.managed else "by hand"
     return (
         f"deployment {by.deployment.name!r} was made {whose} and is not touched: delete it with "
         f'"mlflow deployments delete", and this one takes its place'
@@ -228,78 +244,31 @@ def _first_of_each_name(actions: Iterable[Action]) -> list[Action]:
 def _ending(case: _Case, seen: Running) -> Action | None:
     """Nothing is wanted here any more: end what runs only where the registry says so, else hold it."""
     served = [number for number, _ in seen.wanted.arms]
-    lost = _intent_lost(case.model, served, case.environment, seen.deployment.labels.get(SELECTED_BY, ""))
+    lost = intent_lost(case.model, served, case.environment, seen.deployment.labels.get(SELECTED_BY, ""))
     if case.model is None or lost:
         return case.action("hold", f"{lost}: what serves goes on serving until you say more")
-    archived = all(v is not None and v.stage == "Archived" for v in map(case.model.version, served))
-    for successor in _later(case.environment, case.environments):
-        asked = _asked(case.model, successor, served)
-        if not asked:
-            continue
-        if not successor.promotes_from and not archived:
-            return None  # promoted, and it stays here too: so it was configured
-        if successor.promotes_from and not _serves(case.ours.get((successor.name, case.name)), asked):
+    for successor in successors(case.environment, case.environments):
+        wanted = asked(case.model, successor, served)
+        if wanted and not _serves(case.ours.get((successor.name, case.name)), wanted):
             return case.action("wait", f"promoted to {successor.name}, which is not healthy with it yet")
+    archived = all(v is not None and v.stage == "Archived" for v in map(case.model.version, served))
+    if not archived and any(asked(case.model, one, served) for one in beside(case.environment, case.environments)):
+        return None  # promoted, and it stays here too: so it was configured
     stages = [f"version {n} is now in stage {v.stage}" for n in served if (v := case.model.version(n))]
     return case.action("delete", ", ".join(stages))
 
 
-def _intent_lost(
-    model: RegisteredModel | None, served: Sequence[int], environment: Environment, selected_by: str
-) -> str:
-    """Why the registry's silence is not a word: model, version or alias are gone. Empty where it is a word.
-
-    A stage that was set back is a word, and so is "Archived"; an alias that vanished or bindings that changed are none.
-    """
-    if model is None:
-        return "the registered model is gone"
-    gone = [number for number in served if model.version(number) is None]
-    if gone:
-        return f"version {', '.join(map(str, gone))} was deleted while it serves"
-    if all(found is not None and found.stage == "Archived" for found in map(model.version, served)):
-        return ""
-    way = f'archive version {", ".join(map(str, served))}, or use "mlflow deployments delete", to end it'
-    bound = [str(selector) for selector in environment.champion]
-    why = ""
-    if not environment.looks_at(model.name):
-        why = f"environments.{environment.name}.models={environment.models!r} leaves this model out"
-    elif selected_by.startswith("alias:") or not any(name.startswith("stage:") for name in bound):
-        why = f"no alias of {', '.join(bound)} is set"
-    elif selected_by and selected_by not in bound:
-        why = f"{selected_by} is no binding of {environment.name} any more"
-    return f"{why}; {way}" if why else ""
-
-
-def _later(environment: Environment, environments: Sequence[Environment]) -> Sequence[Environment]:
-    """The environments that come after it in the order of promotion."""
-    names = [one.name for one in environments]
-    return environments[names.index(environment.name) + 1 :]
-
-
-def _asked(model: RegisteredModel, successor: Environment, served: Sequence[int]) -> set[int]:
-    """Which of these versions `successor` asks for, even where a problem keeps it from getting them."""
-    if not successor.looks_at(model.name):
-        return set()
-    return {version.number for selector in successor.champion for version in selector.matches(model)} & set(served)
-
-
-def _serves(above: Running | None, asked: set[int]) -> bool:
-    return above is not None and above.state == "healthy" and asked <= {n for n, _ in above.wanted.arms}
+def _serves(above: Running | None, wanted: set[int]) -> bool:
+    return above is not None and above.state == "healthy" and wanted <= {n for n, _ in above.wanted.arms}
 
 
 def _times(replicas: int | None) -> str:
     return f" x{replicas}" if replicas not in (None, 1) else ""
 
 
-def deployment_name(model: str) -> str:
-    """A name for the deployments of `model`: itself where the rule of names allows it, else a slug and a short hash."""
-    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-    if slug == model and len(slug) <= 40:
-        return slug
-    return f"{slug[:31].strip('-') or 'model'}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
-
-
 def running_digest(running: Iterable[Running]) -> str:
     """sha256, hex, over what runs and in which version; states are left out, because they move by themselves."""
-    said = sorted(f"{one.environment}\0{one.deployment.name}\0{one.wanted}\0{one.managed}" for one in running)
+    said = sorted(
+        f"{one.environment}\0{one.deployment.name}\0{one.wanted}\0{one.managed}\0{one.workspace}" for one in running
+    )
     return hashlib.sha256("\n".join(said).encode()).hexdigest()

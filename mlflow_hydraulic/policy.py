@@ -5,7 +5,7 @@ The registry store asks it before a change, the page before it offers one, `hydr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from typing import Literal
@@ -46,6 +46,8 @@ class Rule:
     """What one environment asks of a change.
 
     allow: users, and roles written "role:operator"; "*" is anybody, with or without a log-in.
+    not_the_trainer: who trained a version does not bring it in; taking out is free. Only as good as the user of the
+    version's run, which MLflow takes from the client that logs it: a rule among colleagues, not against a forger.
     """
 
     allow: tuple[str, ...] = (ANYBODY,)
@@ -111,11 +113,17 @@ def judge(move: Move, environments: Sequence[Environment], policy: Policy) -> Ve
     return Verdict(environments=tuple(env.name for env in touched), reasons=tuple(dict.fromkeys(reasons)))
 
 
+def judge_all(moves: Iterable[Move], environments: Sequence[Environment], policy: Policy) -> Verdict:
+    """One verdict for moves that are made together."""
+    verdicts = [judge(move, environments, policy) for move in moves]
+    touched = dict.fromkeys(name for verdict in verdicts for name in verdict.environments)
+    reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
+    return Verdict(environments=tuple(touched), reasons=tuple(reasons))
+
+
 def touches(move: Move, environment: Environment) -> bool:
     """Whether the move can change what `environment` runs: into it, out of it, or within it."""
-    selectors = (*environment.champion, *environment.challenger)
-    stages = {selector.value for selector in selectors if selector.kind == "stage"}
-    aliases = {selector.value for selector in selectors if selector.kind == "alias"}
+    stages, aliases = _bound(environment, "stage"), _bound(environment, "alias")
     if move.kind == "stage":
         return move.before != move.after and bool({move.before, move.after} & stages)
     if move.kind == "alias":
@@ -124,16 +132,42 @@ def touches(move: Move, environment: Environment) -> bool:
     return concerns and (move.kind != "tag" or move.subject in INTENT_TAGS)
 
 
+def enters(move: Move, environment: Environment) -> bool:
+    """Whether a move that touches `environment` brings the version in, or into another role there."""
+    if move.kind == "stage":
+        return move.after in _bound(environment, "stage")
+    if move.kind == "alias":
+        return move.after != ""
+    return move.kind == "rename model" and move.model == move.after
+
+
+def _bound(environment: Environment, kind: str) -> set[str]:
+    selectors = (*environment.champion, *environment.challenger)
+    return {selector.value for selector in selectors if selector.kind == kind}
+
+
 def _objections(move: Move, environment: Environment, rule: Rule, policy: Policy) -> list[str]:
     where = environment.name.upper()
     reasons = _not_listed(move.actor, rule.allow, policy, f"change {where}")
     if rule.reason_required and not move.reason.strip():
         reasons.append(f"{where} asks for a reason: give it as the comment (REST: as the header X-Hydraulic-Reason)")
-    if rule.not_the_trainer and move.actor and move.actor == move.trainer:
-        reasons.append(f"{where} asks for a second person: {move.actor!r} trained version {move.version}")
-    if rule.not_the_trainer and not move.actor:
-        reasons.append(f"{where} asks for a second person, and nobody is logged in")
+    if rule.not_the_trainer and enters(move, environment):
+        reasons += _not_a_second_person(move, where)
     reasons += [f"{where} is closed for changes {window}" for window in rule.closed if window.holds(move.now)]
+    return reasons
+
+
+def _not_a_second_person(move: Move, where: str) -> list[str]:
+    reasons = []
+    if not move.actor:
+        reasons.append(f"{where} asks for a second person, and nobody is logged in")
+    if not move.trainer:
+        reasons.append(
+            f"{where} asks for a second person, and who trained version {move.version} is not known: register it from "
+            f"a run of this server's"
+        )
+    elif move.actor == move.trainer:
+        reasons.append(f"{where} asks for a second person: {move.actor!r} trained version {move.version}")
     return reasons
 
 
@@ -146,5 +180,4 @@ def _not_listed(actor: str, allow: Sequence[str], policy: Policy, what: str) -> 
     listed = [f"the role {name.removeprefix('role:')}" if name.startswith("role:") else name for name in allow]
     if not listed:
         return [f"nobody may {what}"]
-    who = f"{actor!r} is not among them" if actor else "nobody is logged in"
-    return [f"only {' or '.join(listed)} may {what}, and {who}"]
+    return [f"only {' or '.join(listed)} may {what}, {f'not {actor!r}' if actor else 'and nobody is logged in'}"]

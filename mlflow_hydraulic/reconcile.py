@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from sqlalchemy import Connection
 
 from mlflow_hydraulic.errors import Conflict, HydraulicError
-from mlflow_hydraulic.evidence import recorded
+from mlflow_hydraulic.evidence import attempts, recorded
 from mlflow_hydraulic.evidence.ledger import Event, append
-from mlflow_hydraulic.evidence.running import running_events
-from mlflow_hydraulic.facts import Place, Trouble, changed_facts, concerned
+from mlflow_hydraulic.evidence.running import late_reasons, running_events
+from mlflow_hydraulic.facts import Place, Trouble, by_place, changed_facts, concerned
 from mlflow_hydraulic.job import Job, remembered
 from mlflow_hydraulic.plan import Action, Plan, Running, make_plan
 from mlflow_hydraulic.registry import RegisteredModel, Registry
@@ -58,11 +58,14 @@ def run_pass(world: World, expected: Plan | None = None) -> Pass:
     _refuse_moved(expected, plan, sight)
     _record_found(world, registry, since)
     _record_running(world, sight, world.crew.busy, ())
-    outcomes = _act(world, registry, sight, plan, again=expected is not None)
-    after = observe(world) if outcomes else sight
-    _record_running(world, after, world.crew.busy, outcomes)
-    _write_facts(world, _telling(world, registry, plan, outcomes), after, _troubles(world, registry, plan, outcomes))
-    return Pass(plan=plan, outcomes=outcomes, sight=after)
+    outcomes, left = _act(world, registry, sight, plan, since, again=expected is not None)
+    after = sight
+    if outcomes:
+        after = observe(world)
+        _record_running(world, after, world.crew.busy, outcomes)
+    troubles = _troubles(world, registry, plan, outcomes, after)
+    _write_facts(world, _telling(world, registry, plan, outcomes), after, troubles)
+    return Pass(plan=plan, outcomes=outcomes, sight=after, left=left)
 
 
 def _refuse_moved(expected: Plan | None, plan: Plan, sight: Sight) -> None:
@@ -77,10 +80,13 @@ def _refuse_moved(expected: Plan | None, plan: Plan, sight: Sight) -> None:
         raise Conflict(f"the world has moved since this plan was made: {reasons}; nothing was done, plan anew")
 
 
-def _act(world: World, registry: Registry, sight: Sight, plan: Plan, *, again: bool) -> tuple[Outcome, ...]:
-    """Do what the plan says, models side by side, the actions of one model in their order; what ended meanwhile.
+def _act(
+    world: World, registry: Registry, sight: Sight, plan: Plan, since: int, *, again: bool
+) -> tuple[tuple[Outcome, ...], frozenset[str]]:
+    """Do what the plan says, models side by side, the actions of one model in their order.
 
-    again: try also what failed for good or whose time has not come.
+    again: try also what failed for good or whose time has not come. Gives what ended meanwhile, and the models for
+    which another pass has a place now: those that found none, or were busy with an older plan, or moved.
     """
     busy = world.crew.busy
     todo: dict[str, list[Action]] = {}
@@ -88,8 +94,14 @@ def _act(world: World, registry: Registry, sight: Sight, plan: Plan, *, again: b
         if action.model not in busy:
             todo.setdefault(action.model, []).append(action)
     memory = remembered(world, plan, sight, busy)
-    jobs = {model: Job(world, registry, sight, memory, actions, again).run for model, actions in todo.items()}
-    return tuple(outcome for outcomes in world.crew.do(jobs).values() for outcome in outcomes)
+    new_first = sorted(todo, key=lambda model: any(map(memory.of, todo[model])))  # failures keep nobody from a place
+    jobs = {model: Job(world, registry, sight, memory, todo[model], again, since) for model in new_first}
+    ended = {model: later for model, job in jobs.items() if (later := job.later()) is not None}
+    ended |= world.crew.do({model: job.run for model, job in jobs.items() if model not in ended})
+    whole = {model for model in todo.keys() & ended.keys() if len(ended[model]) == len(todo[model])}
+    left = {action.model for action in plan.changes} - whole - world.crew.busy
+    outcomes = tuple(outcome for results in ended.values() for outcome in results)
+    return outcomes, frozenset() if world.crew.full or world.stopping() else frozenset(left)
 
 
 def _record_found(world: World, registry: Registry, since: int) -> None:
@@ -107,12 +119,14 @@ def _record_found(world: World, registry: Registry, since: int) -> None:
 def _record_running(world: World, sight: Sight, busy: Collection[str], outcomes: Sequence[Outcome]) -> None:
     """Write down what runs where the ledger says otherwise; exactly once, whoever was killed on the way.
 
-    Left out: environments that cannot be seen, and models that are being changed at this moment.
+    Left out: environments that cannot be seen, models that are being changed at this moment, and what the controllers
+    of other workspaces made: they write that down.
     """
-    because = {(o.action.environment, o.action.name): o.action.reason for o in outcomes if o.result == "done"}
+    because = {(o.action.environment, o.action.name): o.action.reason for o in outcomes if _came_about(o, sight)}
     seen = world.targets.keys() - sight.blind.keys()
-    settled = [one for one in sight.running if one.model not in busy]
-    unsettled = {f"{one.environment}/{one.deployment.name}" for one in sight.running if one.model in busy}
+    here = [one for one in sight.running if not one.managed or one.workspace == world.workspace]
+    settled = [one for one in here if one.model not in busy]
+    unsettled = {f"{one.environment}/{one.deployment.name}" for one in here if one.model in busy}
 
     def events(connection: Connection) -> list[Event]:
         last = {
@@ -121,9 +135,18 @@ def _record_running(world: World, sight: Sight, busy: Collection[str], outcomes:
             if space == world.workspace and subject.partition("/")[0] in seen and subject not in unsettled
             if not (isinstance(after, dict) and after["model"] in busy)
         }
-        return running_events(settled, last, because, world.workspace)
+        late = late_reasons(sight.running, attempts.known(connection, world.workspace))
+        return running_events(settled, last, {**late, **because}, world.workspace)
 
     _append(world, events)
+
+
+def _came_about(outcome: Outcome, sight: Sight) -> bool:
+    """Whether it was done, or came true all the same, right after a try that ended too early."""
+    if outcome.result != "failed" or outcome.due is None:
+        return outcome.result == "done"
+    seen, wanted = sight.of(outcome.action), outcome.action.wanted
+    return seen is not None and seen.managed and wanted is not None and wanted.met_by(seen.wanted)
 
 
 def _append(world: World, events: Callable[[Connection], list[Event]]) -> None:
@@ -131,9 +154,7 @@ def _append(world: World, events: Callable[[Connection], list[Event]]) -> None:
     with world.database.connect() as connection:
         if not events(connection):
             return
-    with world.database.begin() as connection:
-        recorded.hold_head(connection)
-        world.fence()
+    with world.writing() as connection:
         append(connection, events(connection), world.clock())
 
 
@@ -157,14 +178,17 @@ def _telling(world: World, registry: Registry, plan: Plan, outcomes: Sequence[Ou
     return [model for model in registry.models if model.name not in untold | world.crew.busy]
 
 
-def _troubles(world: World, registry: Registry, plan: Plan, outcomes: Sequence[Outcome]) -> dict[Place, Trouble]:
+def _troubles(
+    world: World, registry: Registry, plan: Plan, outcomes: Sequence[Outcome], sight: Sight
+) -> dict[Place, Trouble]:
     said: list[tuple[Action, str]] = [(action, action.reason) for action in plan.actions if action.kind == "hold"]
     said += [(outcome.action, outcome.cause) for outcome in outcomes if outcome.result != "done"]
     environments = {env.name: env for env in world.environments}
     models = {model.name: model for model in registry.models}
-    return {
-        (action.environment, action.model): Trouble(
-            text=text, versions=concerned(models.get(action.model), environments[action.environment])
-        )
-        for action, text in said
-    }
+    here = by_place(sight.running)
+    troubles = {}
+    for action, text in said:
+        serving = here.get((action.environment, world.workspace, action.model))
+        versions = concerned(models.get(action.model), environments[action.environment], serving)
+        troubles[action.environment, action.model] = Trouble(text=text, versions=versions)
+    return troubles

@@ -13,7 +13,7 @@ from mlflow_hydraulic.bindings import Desired, Environment, Problem, Selector, r
 from mlflow_hydraulic.errors import BadInput, Conflict, Failed, NotFound
 from mlflow_hydraulic.evidence.compositions import Composition
 from mlflow_hydraulic.moves import Move, Moving, after_all
-from mlflow_hydraulic.plan import Wanted
+from mlflow_hydraulic.plan import Wanted, wanted_of
 from mlflow_hydraulic.registry import REPLICAS_TAG, WEIGHT_TAG, RegisteredModel
 
 MARK = "rollback to "
@@ -104,15 +104,6 @@ def begun(reason: str, environment: str) -> str:
     """What the rollback that gave a change this reason went to, in words; "" where it was none of `environment`."""
     target, mark, _ = reason.removeprefix(MARK).partition(f" in {environment}: ")
     return target if mark and reason.startswith(MARK) else ""
-
-
-def wanted_of(desired: Desired) -> Wanted:
-    """What the registry asks for, as the plan compares it."""
-    return Wanted(
-        arms=tuple((arm.version.number, arm.weight) for arm in desired.arms),
-        challenger=desired.challenger.number if desired.challenger else None,
-        replicas=tuple((arm.version.number, arm.replicas) for arm in desired.arms if arm.replicas is not None),
-    )
 
 
 def _asks_for(asked: Desired | Problem | None, composition: Composition) -> bool:

@@ -43,7 +43,9 @@ class Settings:
         "path",
     )
     database: str = _setting(
-        "", "where ledger and lease are kept; empty: the registry's own database, where its URI names one", "URI"
+        "",
+        "the registry's own database, where ledger and lease are kept; needed where the registry's URI names a server",
+        "URI",
     )
     interval_s: float = _setting(30.0, "how often the controller looks by itself; a change wakes it at once", "s")
     lease_s: float = _setting(15.0, "how long a dead controller's lease keeps others waiting", "s")

@@ -5,20 +5,26 @@ Made by `cli.world`; used by `reconcile`, `job` and `controller`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.crew import Crew
 from mlflow_hydraulic.deployment import Deployment, ModelVersion
-from mlflow_hydraulic.errors import HydraulicError
+from mlflow_hydraulic.errors import HydraulicError, Unavailable
+from mlflow_hydraulic.evidence import recorded
 from mlflow_hydraulic.plan import Action, Plan, Running
 from mlflow_hydraulic.registry import Registry, Version
+
+
+class Fenced(Unavailable):
+    """This controller may not act any more: its lease is over. No failure of any model."""
 
 
 class RegistryReader(Protocol):
@@ -42,11 +48,16 @@ class Target(Protocol):
         """All that runs there; raises where that cannot be told, and never takes "cannot see" for "is not there"."""
         ...
 
-    def apply(self, deployment: Deployment) -> None:
-        """Create or update in place, and come back when it is healthy; raise with the cause when it is not."""
+    def apply(self, deployment: Deployment, seen: Running | None) -> None:
+        """Create or update in place, and come back when it is healthy; raise with the cause when it is not.
+
+        seen: what the change was planned for; raises where something else is there now.
+        """
         ...
 
-    def delete(self, name: str) -> None: ...
+    def delete(self, name: str, seen: Running | None) -> None:
+        """End what was seen; raises where something else is there now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +86,7 @@ class Sources:
 class World(Sources):
     """All that a pass reads and writes.
 
-    fence: called before each action and before each record; raises where this process may not act any more.
+    fence: called before each action and in each record's transaction; raises `Fenced` where this process may not act.
     stopping: whether to begin no further action. workspace: the one of MLflow's that `registry` reads.
     """
 
@@ -86,6 +97,14 @@ class World(Sources):
     workspace: str = "default"
     crew: Crew[list[Outcome]] = field(default_factory=Crew)
 
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that no other writer of the ledger comes between; `Fenced` where this process may not write."""
+        with self.database.begin() as connection:
+            recorded.hold_head(connection)
+            self.fence()
+            yield connection
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
@@ -94,19 +113,29 @@ class Sight:
     running: tuple[Running, ...]
     blind: Mapping[str, HydraulicError] = field(default_factory=dict)
 
+    def of(self, action: Action) -> Running | None:
+        """What was seen under the name that `action` is about."""
+        named = (one for one in self.running if one.deployment.name == action.name)
+        return next((one for one in named if one.environment == action.environment), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What one pass planned, did and saw."""
+    """What one pass planned, did and saw.
+
+    left: models whose changes another pass can begin at once, planned anew: this one had no place for them, or
+    their intent moved meanwhile.
+    """
 
     plan: Plan
     outcomes: tuple[Outcome, ...] = ()
     sight: Sight = field(default_factory=lambda: Sight(running=()))
+    left: frozenset[str] = frozenset()
 
     @property
     def progressed(self) -> bool:
-        """Whether something was done, so that another pass may find more to do."""
-        return any(outcome.result == "done" for outcome in self.outcomes)
+        """Whether something was done or left, so that another pass may find more to do."""
+        return bool(self.left) or any(outcome.result == "done" for outcome in self.outcomes)
 
     @property
     def due(self) -> datetime | None:

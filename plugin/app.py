@@ -21,13 +21,13 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.evidence import database
+from mlflow_hydraulic.evidence.database import SCHEMES
 from mlflow_hydraulic.plugin.errors import PluginError, translated
-from mlflow_hydraulic.settings import read_tables
+from mlflow_hydraulic.settings import read_settings, read_tables
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
-SCHEMES = ("sqlite", "postgresql", "mysql")
 AUTH_VARIABLES = ("MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 PAGE_SCRIPT = Path(__file__).with_name("page.js")
 
@@ -56,7 +56,7 @@ def wants_auth(environ: os._Environ[str] | dict[str, str]) -> bool:
 
 
 def check_start() -> None:
-    """Refuse to start what could not serve: a registry that is no database, another evidence schema, half an auth.
+    """Refuse to start what could not serve: a registry that is no database, a ledger elsewhere, half an auth.
 
     Raises `PluginError`, which the command line prints as one line. MLflow's supervisor would restart such workers for
     ever; for its own basic-auth MLflow checks in the same place.
@@ -75,6 +75,7 @@ def check_start() -> None:
                 f"give --backend-store-uri a database: {', '.join(f'{scheme}://...' for scheme in SCHEMES)}"
             )
         if store is not None:
+            database.require_same(str(store.engine.url), read_settings().database)
             database.ready(store.engine)
         if not wants_auth(os.environ):
             return
@@ -106,11 +107,15 @@ def _one_line() -> Iterator[None]:
 
 
 def watch_registry() -> None:
-    """Make the server's registry store the watched one, whatever plain URI it was started with."""
+    """Make the server's registry and workspace stores the watched ones, whatever plain URI it was started with."""
     from mlflow.server import handlers
+    from mlflow.tracking._workspace.registry import _get_workspace_store_registry
+
+    from mlflow_hydraulic.plugin.workspaces import open_workspaces
 
     for scheme in SCHEMES:
         handlers._model_registry_store_registry.register(scheme, _open_store)
+        _get_workspace_store_registry().register(scheme, open_workspaces)
 
 
 def _open_store(store_uri: str) -> Any:  # Any: MLflow's store types are not typed

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL
-from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.dbmodels.models import (
     SqlModelVersion,
     SqlModelVersionTag,
@@ -24,14 +23,19 @@ from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.attributes import get_history
 
 from mlflow_hydraulic.evidence.recorded import alias_subject, stage_subject, tag_subject
+from mlflow_hydraulic.plugin.registry import IS_PROMPT, is_prompt
 from mlflow_hydraulic.registry import INTENT_TAGS
 
-CHANGES, PROMPTS = "hydraulic.changes", "hydraulic.prompts"
+CHANGES, PROMPTS, MADE = "hydraulic.changes", "hydraulic.prompts", "hydraulic.made"
+STAYS = f"what is a model stays one, and so does a prompt: the tag {IS_PROMPT} is set when it is created, not later"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of intent. `verb` and `subject` as the ledger writes them; `version` 0 where none is meant."""
+    """One change of intent. `verb` and `subject` as the ledger writes them; `version` 0 where none is meant.
+
+    forbidden: why nobody may make it, whatever the policy says; "" for all that the policy judges.
+    """
 
     verb: str
     subject: str
@@ -43,18 +47,32 @@ class Change:
     after: Any = None
     stage: str = "None"
     run_id: str = ""
+    forbidden: str = ""
 
 
 def watch(session: Session) -> None:
     """Begin to note the changes of `session`; sessions that nobody watches are left alone."""
-    session.info[CHANGES], session.info[PROMPTS] = [], set()
+    session.info[CHANGES], session.info[PROMPTS], session.info[MADE] = [], set(), set()
 
 
 def noted(session: Session) -> list[Change]:
-    """All changes of a watched session, flushed but not committed; none of prompts, which are not models."""
+    """All changes of a watched session, flushed but not committed; none of prompts, which are not models.
+
+    What turns a model into a prompt or back would take it past the gate, and is noted where it is not made or deleted
+    here as a whole.
+    """
     session.flush()
     changes: list[Change] = session.info[CHANGES]
-    return [change for change in changes if not _of_prompt(session, change)]
+    whole = session.info[MADE] | {(one.workspace, one.model) for one in changes if one.verb == "delete model"}
+    return [
+        change
+        for change in changes
+        if ((change.workspace, change.model) not in whole if _turns(change) else not _of_prompt(session, change))
+    ]
+
+
+def _turns(change: Change) -> bool:
+    return bool(change.forbidden) and not change.version
 
 
 def _note(target: object, change: Change) -> None:
@@ -71,8 +89,8 @@ def _of_prompt(session: Session, change: Change) -> bool:
 
 def _is_prompt(session: Session, workspace: str, name: str) -> bool:
     tag = SqlRegisteredModelTag
-    found = select(tag.value).where(tag.workspace == workspace, tag.name == name, tag.key == IS_PROMPT_TAG_KEY)
-    return str(session.execute(found).scalar()).lower() == "true"
+    found = select(tag.value).where(tag.workspace == workspace, tag.name == name, tag.key == IS_PROMPT)
+    return is_prompt({IS_PROMPT: session.execute(found).scalar()})
 
 
 @event.listens_for(Session, "before_flush")
@@ -89,6 +107,13 @@ def _before_flush(session: Session, _context: object, _instances: object) -> Non
 def _after_rollback(session: Session) -> None:
     if CHANGES in session.info:
         watch(session)
+
+
+@event.listens_for(SqlRegisteredModel, "after_insert")
+def _model_made(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    session = object_session(target)
+    if session is not None and MADE in session.info:
+        session.info[MADE].add((target.workspace, target.name))
 
 
 @event.listens_for(SqlModelVersion, "after_update")
@@ -212,7 +237,8 @@ def _tag_deleted(_mapper: Mapper[Any], _connection: Connection, target: Any) -> 
 
 
 def _note_tag(target: Any, before: str | None, after: str | None) -> None:
-    if before == after or target.key not in INTENT_TAGS:
+    hides = target.key == IS_PROMPT and after is not None  # MLflow's search leaves out a model with such a version
+    if before == after or not (hides or target.key in INTENT_TAGS):
         return
     _note(
         target,
@@ -225,6 +251,40 @@ def _note_tag(target: Any, before: str | None, after: str | None) -> None:
             name=target.key,
             before=before,
             after=after,
+            forbidden=STAYS if hides else "",
+        ),
+    )
+
+
+@event.listens_for(SqlRegisteredModelTag, "after_insert")
+def _model_tag_made(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_model_tag(target, None, target.value)
+
+
+@event.listens_for(SqlRegisteredModelTag, "after_update")
+def _model_tag_moved(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_model_tag(target, *_moved(target, "value"))
+
+
+@event.listens_for(SqlRegisteredModelTag, "after_delete")
+def _model_tag_deleted(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note_model_tag(target, target.value, None)
+
+
+def _note_model_tag(target: Any, before: str | None, after: str | None) -> None:
+    if before == after or target.key != IS_PROMPT:
+        return
+    _note(
+        target,
+        Change(
+            verb="tag",
+            subject=f"models:/{target.name}#{IS_PROMPT}",
+            workspace=target.workspace,
+            model=target.name,
+            name=IS_PROMPT,
+            before=before,
+            after=after,
+            forbidden=STAYS,
         ),
     )
 

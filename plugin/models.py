@@ -7,6 +7,7 @@ version of which registry they are, so that what is here already is not fetched 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
 
 REGISTERED = re.compile(r"models:/+(?P<name>[^/@]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
+NO_ROOM = re.compile(rf"\[Errno (?:{errno.ENOSPC}|{errno.EDQUOT}|{errno.EFBIG})\]")
 LOGGED = re.compile(r"models:/+(?P<name>m-[0-9a-f]+)")
 
 
@@ -123,7 +125,12 @@ def _find(uri: str, name: str, version: str | None, alias: str | None) -> Regist
 
 
 def _ours(what: str, error: MlflowException) -> HydraulicError:
-    """MLflow says INVALID_PARAMETER_VALUE for an alias that is not there; what it cannot reach is an INTERNAL_ERROR."""
+    """MLflow says INVALID_PARAMETER_VALUE for an alias that is not there; what it cannot reach is an INTERNAL_ERROR.
+
+    Of a full disk it leaves only the text.
+    """
+    if NO_ROOM.search(error.message):
+        return Failed(f"{what}: there is no room for it: {error.message}; make room, or set HYDRAULIC_HOME")
     absent = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
     return (NotFound if absent else Unavailable)(f"{what}: {error.message}; is MLFLOW_TRACKING_URI right?")
 

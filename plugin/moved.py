@@ -1,12 +1,14 @@
 """What a change means to the policy: its moves, with stage, aliases and trainer of the versions that it concerns.
 
-Called by `watched_store` while the change is in the database but not committed.
+Called by `watched_store` while the change is in the database but not committed, by `asked` for one that is not made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
 
 from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL, STAGE_NONE
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
@@ -20,7 +22,56 @@ from mlflow_hydraulic.plugin.changes import Change
 from mlflow_hydraulic.policy import Move
 
 
-def moves_of(session: Session, change: Change, who: Caller) -> list[Move]:
+class Facts(Protocol):
+    """What is asked of the registry about one model; a version is (stage, the id of its run or "")."""
+
+    def version(self, model: str, number: int) -> tuple[str, str] | None: ...
+
+    def staged(self, model: str) -> Iterable[tuple[int, str, str]]:
+        """(number, stage, run) of all versions in a stage."""
+
+    def aliases(self, model: str) -> Sequence[tuple[str, int]]: ...
+
+    def trainer(self, run_id: str) -> str:
+        """The user of the run that made a version; "" where there is none, or where runs are kept elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The facts of one workspace as a session of the registry store sees them."""
+
+    session: Session
+    workspace: str
+
+    def version(self, model: str, number: int) -> tuple[str, str] | None:
+        table = SqlModelVersion
+        query = select(table.current_stage, table.run_id).where(
+            table.workspace == self.workspace, table.name == model, table.version == number
+        )
+        row = self.session.execute(query).one_or_none()
+        return None if row is None else (row.current_stage, row.run_id or "")
+
+    def staged(self, model: str) -> Iterable[tuple[int, str, str]]:
+        table = SqlModelVersion
+        query = select(table.version, table.current_stage, table.run_id).where(
+            table.workspace == self.workspace,
+            table.name == model,
+            table.current_stage.not_in((STAGE_NONE, STAGE_DELETED_INTERNAL)),
+        )
+        return [(number, stage, run or "") for number, stage, run in self.session.execute(query)]
+
+    def aliases(self, model: str) -> Sequence[tuple[str, int]]:
+        table = SqlRegisteredModelAlias
+        query = select(table.alias, table.version).where(table.workspace == self.workspace, table.name == model)
+        return [(alias, number) for alias, number in self.session.execute(query)]
+
+    def trainer(self, run_id: str) -> str:
+        if not run_id:
+            return ""
+        return self.session.execute(select(SqlRun.user_id).where(SqlRun.run_uuid == run_id)).scalar() or ""
+
+
+def moves_of(facts: Facts, change: Change, who: Caller, now: datetime | None = None) -> list[Move]:
     """One move, but for a renamed model: all that its stages and aliases say leaves one name and comes to another."""
     asked = Move(
         kind=change.verb,  # type: ignore[arg-type]  # the verbs of `changes` are the policy's kinds
@@ -28,67 +79,47 @@ def moves_of(session: Session, change: Change, who: Caller) -> list[Move]:
         version=change.version,
         actor=who.user,
         reason=who.reason,
-        now=utc_now(),
+        now=now or utc_now(),
         subject=change.name,
         before=_text(change.before),
         after=_text(change.after),
         stage=change.stage,
-        trainer=_trainer(session, change.run_id),
+        trainer=facts.trainer(change.run_id),
     )
     if change.verb == "rename model":
-        return [
-            replace(move, model=name)
-            for move in _all_that_it_says(session, change.workspace, asked)
-            for name in (asked.before, asked.after)
-        ]
+        return [one for move in _all_that_it_says(facts, asked) for one in _out_and_in(move, asked)]
     if change.verb in ("alias", "tag"):
-        return [_of_version(session, change.workspace, asked)]
+        return [_of_version(facts, asked)]
     return [asked]
 
 
-def _of_version(session: Session, workspace: str, asked: Move) -> Move:
+def _out_and_in(move: Move, renamed: Move) -> tuple[Move, Move]:
+    """`move` of a version out of the model's old name and into its new one."""
+    if move.kind == "alias":
+        number = str(move.version)
+        return (
+            replace(move, model=renamed.before, before=number, after=""),
+            replace(move, model=renamed.after, before="", after=number),
+        )
+    return replace(move, model=renamed.before), replace(move, model=renamed.after)
+
+
+def _of_version(facts: Facts, asked: Move) -> Move:
     """The move of an alias or a tag, with what its version is; a version that is deleted besides is judged as that."""
-    row = session.execute(
-        select(SqlModelVersion.current_stage, SqlModelVersion.run_id).where(
-            SqlModelVersion.workspace == workspace,
-            SqlModelVersion.name == asked.model,
-            SqlModelVersion.version == asked.version,
-        )
-    ).one_or_none()
-    if row is None:
+    found = facts.version(asked.model, asked.version)
+    if found is None:
         return asked
-    mine = tuple(alias for alias, number in _aliases(session, workspace, asked.model) if number == asked.version)
-    return replace(asked, stage=row.current_stage, trainer=_trainer(session, row.run_id), aliases=mine)
+    stage, run = found
+    mine = tuple(alias for alias, number in facts.aliases(asked.model) if number == asked.version)
+    return replace(asked, stage=stage, trainer=facts.trainer(run), aliases=mine)
 
 
-def _all_that_it_says(session: Session, workspace: str, asked: Move) -> Iterator[Move]:
+def _all_that_it_says(facts: Facts, asked: Move) -> Iterator[Move]:
     """A renamed model's versions in a stage, and its aliases; their rows bear the new name already."""
-    nothing = (STAGE_NONE, STAGE_DELETED_INTERNAL)
-    for number, stage, run_id in session.execute(
-        select(SqlModelVersion.version, SqlModelVersion.current_stage, SqlModelVersion.run_id).where(
-            SqlModelVersion.workspace == workspace,
-            SqlModelVersion.name == asked.after,
-            SqlModelVersion.current_stage.not_in(nothing),
-        )
-    ):
-        yield replace(asked, version=number, stage=stage, trainer=_trainer(session, run_id))
-    for alias, number in _aliases(session, workspace, asked.after):
-        yield _of_version(
-            session, workspace, replace(asked, kind="alias", model=asked.after, version=number, subject=alias)
-        )
-
-
-def _aliases(session: Session, workspace: str, model: str) -> Sequence[tuple[str, int]]:
-    table = SqlRegisteredModelAlias
-    query = select(table.alias, table.version).where(table.workspace == workspace, table.name == model)
-    return [(alias, number) for alias, number in session.execute(query)]
-
-
-def _trainer(session: Session, run_id: str) -> str:
-    """The user of the run that made the version; "" where there is none, or where runs are kept elsewhere."""
-    if not run_id:
-        return ""
-    return session.execute(select(SqlRun.user_id).where(SqlRun.run_uuid == run_id)).scalar() or ""
+    for number, stage, run in facts.staged(asked.after):
+        yield replace(asked, version=number, stage=stage, trainer=facts.trainer(run))
+    for alias, number in facts.aliases(asked.after):
+        yield _of_version(facts, replace(asked, kind="alias", model=asked.after, version=number, subject=alias))
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mlflow_hydraulic.errors import HydraulicError, NotFound, Unavailable, Untrusted
+from mlflow_hydraulic.errors import BadData, BadInput, HydraulicError, NotFound, Unavailable, Untrusted
 from mlflow_hydraulic.evidence.compositions import Composition
 from mlflow_hydraulic.moves import Move
 from mlflow_hydraulic.plugin.caller import why
@@ -48,8 +48,8 @@ def check_artefacts(registry: RegistryReader, model: RegisteredModel, target: Co
             raise NotFound(f"version {part.version} of {model.name!r} was deleted")
         try:
             pinned = registry.pin(version)
-        except NotFound as error:
-            raise NotFound(f"{version.uri} ran then, and its artefact is missing now: {error}") from error
+        except (NotFound, BadInput, BadData) as error:  # an empty folder is what MLflow fetches of what is gone
+            raise NotFound(f"{version.uri} ran then, and its artefact is missing or unfit now: {error}") from error
         if pinned.digest != part.digest:
             raise Untrusted(
                 f"{version.uri} ran with digest {part.digest[:12]} and has {pinned.digest[:12]} now: its artefact was "

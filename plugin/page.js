@@ -10,6 +10,7 @@
   const SHOWN = "hydraulic.stages_shown";
   const BOX = "mlflow.model_registry.stage_transition_modal_v2.comment";
   const HINT = "The reason of this move, for the record: up to 2000 characters";
+  const QUESTION = "A reason is asked for, and kept on record with this change:";
   const STAGE = /\/mlflow\/model-versions\/transition-stage$/;
   const OTHER = /\/mlflow\/(registered-models\/(alias|delete|rename)|model-versions\/(delete|set-tag|delete-tag))$/;
   const HEADER = "X-Hydraulic-Reason";
@@ -64,8 +65,7 @@
     const again = input instanceof Request ? input.clone() : input;
     const answer = await plainFetch.call(window, input, init);
     const refusal = answer.status === 403 ? await answer.clone().json().catch(() => null) : null;
-    const wanted = refusal?.reason_wanted;
-    const reason = wanted ? encoded(window.prompt(`${wanted} asks for the reason of this change, for the record:`) || "") : "";
+    const reason = refusal?.reason_wanted ? encoded(window.prompt(QUESTION) || "") : "";
     return reason ? fetchWith(reason, again, { ...init, signal: undefined }) : answer; // MLflow's time-out ran meanwhile
   };
   window.fetch = function (input, init) {

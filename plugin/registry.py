@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlflow_hydraulic.deployment import ModelVersion
-from mlflow_hydraulic.plugin.errors import from_mlflow, from_mlflow_error
+from mlflow_hydraulic.plugin.errors import from_mlflow
 from mlflow_hydraulic.registry import RegisteredModel, Registry, Version
 
 if TYPE_CHECKING:
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 MODELS_PER_PAGE = 1000
 VERSIONS_PER_PAGE = 10_000
 IS_PROMPT = "mlflow.prompt.is_prompt"  # MLflow keeps prompts as registered models with this tag
+
+
+def is_prompt(tags: Mapping[str, str | None]) -> bool:
+    """Whether a registered model with `tags` is a prompt, as MLflow's search leaves prompts out: exactly "true".
+
+    The gate and the controller both ask here: what the one does not guard, the other does not deploy.
+    """
+    return tags.get(IS_PROMPT) == "true"
 
 
 class MlflowRegistry:
@@ -35,7 +43,7 @@ class MlflowRegistry:
         """One moment's registry, without prompts; `Unavailable` when it does not answer."""
         with from_mlflow("the registry cannot be read"):
             versions: dict[str, dict[int, Version]] = defaultdict(dict)  # what moves while we read may come twice
-            for found in _pages(self._client.search_model_versions, VERSIONS_PER_PAGE, order_by=["name ASC"]):
+            for found in pages(self._client.search_model_versions, VERSIONS_PER_PAGE, order_by=["name ASC"]):
                 versions[found.name][int(found.version)] = _version(found)
             return Registry(
                 tuple(
@@ -48,8 +56,8 @@ class MlflowRegistry:
                         tags=dict(model.tags),
                         workspace=self._workspace,
                     )
-                    for model in _pages(self._client.search_registered_models, MODELS_PER_PAGE)
-                    if model.tags.get(IS_PROMPT) != "true"
+                    for model in pages(self._client.search_registered_models, MODELS_PER_PAGE)
+                    if not is_prompt(model._tags)  # `tags` leaves this one out
                 ),
                 (self._workspace,),
             )
@@ -68,7 +76,7 @@ class MlflowRegistry:
                     self._client.set_model_version_tag(model, str(version), tag, value)
 
 
-def _pages(search: Callable[..., Any], size: int, **more: Any) -> Iterator[Any]:  # Any: MLflow's entities
+def pages(search: Callable[..., Any], size: int, **more: Any) -> Iterator[Any]:  # Any: MLflow's entities
     token = None
     while True:
         page = search(max_results=size, page_token=token, **more)
@@ -92,19 +100,3 @@ def _version(found: MlflowVersion) -> Version:
 def _with_aliases(version: Version, aliases: Mapping[str, Any]) -> Version:
     mine = tuple(sorted(alias for alias, number in aliases.items() if int(number) == version.number))
     return replace(version, aliases=mine)
-
-
-def find_version(model: str, number: int) -> Version | None:
-    """One version with the user who trained it; None where there is none."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    client = mlflow.MlflowClient()
-    try:
-        found = client.get_model_version(model, str(number))
-        run = client.get_run(found.run_id) if found.run_id else None
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise from_mlflow_error(f"models:/{model}/{number} cannot be read", error) from error
-    return replace(_version(found), trainer=run.info.user_id or "" if run else "")

@@ -20,6 +20,7 @@ from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from mlflow_hydraulic.errors import Unavailable
+from mlflow_hydraulic.evidence.database import safe_uri
 from mlflow_hydraulic.plugin import flavor
 from mlflow_hydraulic.plugin.errors import translated
 from mlflow_hydraulic.rig.figures import figures
@@ -88,7 +89,10 @@ def log_evidence(result: TrainingResult, cycles: Cycles, *, tags: Mapping[str, s
     mlflow.set_tags({**origin_tags(result), **code_tags(), **(tags or {})})
     mlflow.log_params(_params(result, cycles))
     mlflow.log_metrics(metrics(result))
-    mlflow.log_input(dataset(result, cycles), context="training")
+    with warnings.catch_warnings():
+        # The labels are integers and never missing.
+        warnings.filterwarnings("ignore", ".*Inferred schema contains integer column", UserWarning)
+        mlflow.log_input(dataset(result, cycles), context="training")
     _log_files(result)
 
 
@@ -104,6 +108,13 @@ def log_model(result: TrainingResult, *, registered_model_name: str | None = Non
     )
 
 
+def reach(tracking_uri: str | None) -> None:
+    """Point MLflow at its store, if one is named, and see that it answers: `Unavailable` if not."""
+    if tracking_uri:
+        mlflow.set_tracking_uri(tracking_uri)
+    check_reachable(mlflow.get_tracking_uri())
+
+
 def check_reachable(tracking_uri: str) -> None:
     """`Unavailable` at once if `tracking_uri` is a server that does not answer; MLflow itself retries for minutes."""
     if not tracking_uri.startswith(("http://", "https://")):
@@ -112,7 +123,7 @@ def check_reachable(tracking_uri: str) -> None:
         requests.get(tracking_uri.rstrip("/") + "/health", timeout=REACH_S)
     except requests.RequestException as error:
         raise Unavailable(
-            f"{tracking_uri}: no MLflow server answers there; start one (mlflow server), "
+            f"{safe_uri(tracking_uri)}: no MLflow server answers there; start one (mlflow server), "
             "or choose another store with --tracking-uri or MLFLOW_TRACKING_URI"
         ) from error
 

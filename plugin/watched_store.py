@@ -24,9 +24,9 @@ from mlflow_hydraulic.evidence.recorded import hold_head
 from mlflow_hydraulic.plugin.caller import Caller, caller
 from mlflow_hydraulic.plugin.changes import Change, noted, watch
 from mlflow_hydraulic.plugin.errors import translated
-from mlflow_hydraulic.plugin.moved import moves_of
-from mlflow_hydraulic.policy import Move, Verdict, judge
-from mlflow_hydraulic.settings import read_tables
+from mlflow_hydraulic.plugin.moved import Database, moves_of
+from mlflow_hydraulic.policy import Move, Verdict, judge_all
+from mlflow_hydraulic.settings import read_settings, read_tables
 
 log = logging.getLogger("hydraulic.registry")
 OpenSession = Callable[..., AbstractContextManager[Session]]
@@ -58,10 +58,10 @@ class WatchedStoreMixin:
 
     engine: Engine
 
-    def __init__(self, db_uri: str, read_db_uri: str | None = None) -> None:
+    def __init__(self, db_uri: str) -> None:
         with translated():
             self._configuration: Configuration = read_configuration(read_tables())
-        super().__init__(database.plain_uri(db_uri), read_db_uri=read_db_uri)  # type: ignore[call-arg]
+        super().__init__(database.plain_uri(db_uri))  # type: ignore[call-arg]
         with translated():
             database.ready(self.engine)
         open_session: OpenSession = self.ManagedSessionMaker  # type: ignore[has-type]  # MLflow's, made just now
@@ -84,7 +84,7 @@ class WatchedStoreMixin:
 
     def _settle(self, session: Session, who: Caller) -> None:
         """Judge what the session changed and write it down; `RefusedMove` where the policy says no to any of it."""
-        changes = [(change, moves_of(session, change, who)) for change in noted(session)]
+        changes = [(change, moves_of(Database(session, change.workspace), change, who)) for change in noted(session)]
         judged = [self._judged(change, moves) for change, moves in changes]
         refused = [one for one in judged if not one.verdict.allowed]
         if refused:
@@ -94,10 +94,10 @@ class WatchedStoreMixin:
             append(session.connection(), [_event(one, who) for one in judged])
 
     def _judged(self, change: Change, moves: Sequence[Move]) -> Judged:
-        verdicts = [judge(move, self._configuration.environments, self._configuration.policy) for move in moves]
-        environments = dict.fromkeys(name for verdict in verdicts for name in verdict.environments)
-        reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
-        return Judged(change=change, verdict=Verdict(environments=tuple(environments), reasons=tuple(reasons)))
+        if change.forbidden:
+            return Judged(change=change, verdict=Verdict(environments=(), reasons=(change.forbidden,)))
+        verdict = judge_all(moves, self._configuration.environments, self._configuration.policy)
+        return Judged(change=change, verdict=verdict)
 
     def _record(self, error: RefusedMove, who: Caller) -> None:
         """Write the refusal down, in a transaction of its own; where that fails it is a refusal all the same."""
@@ -117,9 +117,17 @@ class WatchedWorkspaceStore(WatchedStoreMixin, WorkspaceAwareSqlAlchemyStore):  
 
 
 def make_store(store_uri: str, read_uri: str | None = None) -> WatchedStore | WatchedWorkspaceStore:
-    """The store for `store_uri`, with or without the leading "hydraulic+"."""
+    """The store for `store_uri`, with or without the leading "hydraulic+".
+
+    read_uri, a read replica, is not used: what lags behind would have the controller write down moves nobody made.
+    A HYDRAULIC_DATABASE that names another database is refused: there would be two ledgers.
+    """
+    with translated():
+        database.require_same(store_uri, read_settings().database)
+    if read_uri:
+        log.warning("the registry is read from its own database, not from the read replica: a replica may lag behind")
     kind = WatchedWorkspaceStore if MLFLOW_ENABLE_WORKSPACES.get() else WatchedStore
-    return kind(database.plain_uri(store_uri), read_uri)
+    return kind(database.plain_uri(store_uri))
 
 
 def _event(judged: Judged, who: Caller, *, refused: bool = False) -> Event:

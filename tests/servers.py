@@ -145,7 +145,8 @@ def _auth(folder: Path) -> dict[str, str]:
     file.write_text(
         "[mlflow]\ndefault_permission = MANAGE\n"
         f"database_uri = sqlite:///{folder / 'basic_auth.db'}\nadmin_username = {ADMIN}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "auth_cache_ttl_seconds = 600\n",  # else each of a page's many requests costs a slow password hash
         encoding="utf-8",
     )
     return {

@@ -19,6 +19,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
+from mlflow_hydraulic.deploy_targets.local.environ import without_secrets
 from mlflow_hydraulic.deploy_targets.local.folder import Folder, tail
 from mlflow_hydraulic.deploy_targets.local.locks import Held, exclusive
 from mlflow_hydraulic.errors import Failed
@@ -62,9 +63,12 @@ def start_supervisor(folder: Folder, settings: Settings, command: tuple[str, ...
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with all settings in it: the daemon has another folder, so no hydraulic.toml."""
+    """This process's environment with all settings in it: the daemon has another folder, so no hydraulic.toml.
+
+    Secrets, `database` among them, stay here.
+    """
     values = {PREFIX + f.name.upper(): str(getattr(settings, f.name)) for f in fields(Settings)}
-    return {**{k: v for k, v in os.environ.items() if k != PREFIX + "CONFIG"}, **values}
+    return without_secrets({**{k: v for k, v in os.environ.items() if k != PREFIX + "CONFIG"}, **values})
 
 
 def main(arguments: list[str]) -> None:

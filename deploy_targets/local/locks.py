@@ -33,18 +33,23 @@ class Held(Exception):
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, *, wait_s: float) -> Iterator[int]:
+def exclusive(path: Path, *, wait_s: float, nameless: bool = False) -> Iterator[int]:
     """Holds the lock file `path` alone, written with this process's number; gives its descriptor.
 
     Raises `Held` when it stays taken for `wait_s`. A holder may delete the file: whoever waits then takes a new one.
+    nameless: holds it also where the number cannot be written, so that a full disk keeps nobody from deleting.
     """
     deadline = time.monotonic() + wait_s
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if _try(descriptor, shared=False) and _is_file(path, descriptor):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+                try:
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+                except OSError:
+                    if not nameless:
+                        raise
                 yield descriptor
                 return
         finally:

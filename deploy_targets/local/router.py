@@ -149,12 +149,16 @@ class Router:
         while broken < ATTEMPTS:
             lane, replica = await self._pick(lane, avoid, deadline)
             try:
-                return lane, await replica.upstream.ask(request, ANSWER_TIMEOUT_S)
+                return lane, await replica.upstream.ask(request, ANSWER_TIMEOUT_S, fresh=once)
             except TimeoutError as error:
                 raise Unanswered(504, f"predictor {lane.predictor!r} gave {error}") from error
             except Lost as lost:
-                if lost.sent:  # a request that kills whoever reads it must not go round for ever
-                    broken = ATTEMPTS if once else broken + 1
+                if lost.sent and once:
+                    why = "the scorer ended the connection before it answered; it may have read this, so it is not told"
+                    raise Unanswered(502, f"{why} again: send it again if counting it twice does no harm") from lost
+                if lost.sent:
+                    broken += 1  # a request that kills whoever reads it must not go round for ever
+                    deadline = time.monotonic() + READY_WAIT_S  # it may have been a long time with one that hung
                 self.counts.retries += 1
                 avoid = replica
         raise Unanswered(502, "the scorers ended the connection before they answered; their logs tell why")

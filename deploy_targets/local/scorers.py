@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_hydraulic.bundle.digest import digest_folder
+from mlflow_hydraulic.deploy_targets.local.environ import without_secrets
 from mlflow_hydraulic.deploy_targets.local.folder import model_folder, tail
 from mlflow_hydraulic.deploy_targets.local.plan import Identity, crashes_in_a_row, restart_delay_s
 from mlflow_hydraulic.deploy_targets.local.table import Replica
@@ -133,7 +134,16 @@ class Slot:
         module, *arguments = self._launch.command
         number, port = listener.fileno(), listener.getsockname()[1]
         command = [sys.executable, "-m", "mlflow_hydraulic.deploy_targets.local.child", str(self._launch.pipe)]
-        command += [module, *arguments, str(self._folder), "--host", "127.0.0.1", "--port", str(port)]
+        command += [
+            str(self._folder),
+            module,
+            *arguments,
+            str(self._folder),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
         command += ["--fd", str(number), "--name", self.model.name]
         command += ["--version", self.model.version, "--digest", self.model.digest]
         command += ["--engine", self.identity.engine]
@@ -144,9 +154,8 @@ class Slot:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
+                    env=without_secrets(os.environ),
                     pass_fds=(number, self._launch.pipe),
-                    # The model's folder is pinned by its digest: no byte code is written there or read from there.
-                    env={**os.environ, "PYTHONPYCACHEPREFIX": str(self.log_file.parent.parent / "pycache")},
                 )
         except OSError as error:
             raise self._broken(f"could not be started: {error}") from error

@@ -96,12 +96,17 @@ class LocalTarget:
         wanted = self._folder(namespace, name).read_wanted()
         return wanted.options if wanted else Options(host=self._settings.host)
 
-    def delete(self, namespace: str, name: str, *, timeout_s: float | None = None) -> None:
-        """Ends a deployment after it answered what it had accepted, and removes it; else does nothing."""
+    def delete(self, namespace: str, name: str, *, expected: int | None = None, timeout_s: float | None = None) -> None:
+        """Ends a deployment after it answered what it had accepted, and removes it; else does nothing.
+
+        expected: the generation that was seen; `Conflict` when someone changed it meanwhile.
+        """
         folder = self._folder(namespace, name)
         if not folder.path.exists():
             return
         with self._changing(folder, self._stop_timeout_s(timeout_s)):
+            if expected is not None:
+                _check_unchanged(name, folder.read_wanted(), expected)
             self._remove(folder)
 
     def start(self, namespace: str, name: str, *, timeout_s: float | None = None) -> Observed:
@@ -137,7 +142,7 @@ class LocalTarget:
     def _changing(self, folder: Folder, wait_s: float) -> Iterator[None]:
         try:
             folder.change_lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with exclusive(folder.change_lock, wait_s=wait_s):
+            with exclusive(folder.change_lock, wait_s=wait_s, nameless=True):
                 yield
         except Held as held:
             raise Conflict(
@@ -152,11 +157,15 @@ class LocalTarget:
             start_supervisor(folder, self._settings, self._command)
 
     def _wait(self, folder: Folder, generation: int, deadline: float, timeout_s: float) -> None:
+        started = False
         while True:
             seen = folder.read_seen()
             if seen is not None and seen.generation >= generation:
                 break
-            if holder(folder.supervisor_lock) is None:
+            if holder(folder.supervisor_lock) is None and not started:
+                started = True  # the one that was nudged was dying: a killed process holds its lock a moment longer
+                self._nudge(folder)
+            elif holder(folder.supervisor_lock) is None:
                 lines = "\n  ".join(tail(folder.supervisor_log))
                 raise Failed(f"the supervisor of {folder.name!r} ended; {folder.supervisor_log} ends with:\n  {lines}")
             if time.monotonic() > deadline:
@@ -257,9 +266,14 @@ def _check(deployment: Deployment, before: Wanted | None, mode: Mode, expected: 
         )
     if mode == "update" and (before is None or before.running == "deleted"):
         raise missing(deployment.namespace, deployment.name)
-    if expected is not None and before is not None and before.generation != expected:
+    if expected is not None:
+        _check_unchanged(deployment.name, before, expected)
+
+
+def _check_unchanged(name: str, before: Wanted | None, expected: int) -> None:
+    if before is not None and before.generation != expected:
         raise Conflict(
-            f"deployment {deployment.name!r} was changed by someone else meanwhile (generation {before.generation}, "
+            f"deployment {name!r} was changed by someone else meanwhile (generation {before.generation}, "
             f"not {expected}): look at it and make your change again"
         )
 

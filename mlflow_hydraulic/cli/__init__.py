@@ -8,6 +8,7 @@ import sys
 import click
 
 from mlflow_hydraulic.cli.exits import exit_code
+from mlflow_hydraulic.cli.table import printable_lines
 from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.version import VERSION
 
@@ -57,7 +58,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except HydraulicError as error:
-            click.echo(f"hydraulic: {error}", err=True)
+            click.echo(printable_lines(f"hydraulic: {error}"), err=True)
             ctx.exit(exit_code(error))
 
 

@@ -11,8 +11,10 @@ import click
 from mlflow_hydraulic.cli.table import table
 from mlflow_hydraulic.cli.times import TakesAgo, read_past, shown, shown_stamp
 from mlflow_hydraulic.clock import utc_now
+from mlflow_hydraulic.errors import BadInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence, Set
     from datetime import datetime
 
     from mlflow_hydraulic.evidence.asof import Then
@@ -36,12 +38,16 @@ def as_of(*, time: str, environment: str, model: str, as_json: bool) -> None:
       hydraulic as-of 2026-03-01T14:30+01:00 --env dev
       hydraulic as-of -2d --model hydraulic-cooler --json
     """
-    from mlflow_hydraulic.cli.world import open_evidence, workspace
+    from mlflow_hydraulic.cli.world import open_configuration, open_evidence, workspace
     from mlflow_hydraulic.evidence.asof import as_of as asked
+    from mlflow_hydraulic.evidence.asof import environments
 
     moment = read_past(time, utc_now())
     with open_evidence().connect() as connection:
         then = asked(connection, moment, workspace())
+        if not any(where == environment for _, where, _ in then.running):
+            configured = [known.name for known in open_configuration().environments]
+            _check(environment, configured, environments(connection))
     if as_json:
         click.echo(json.dumps(to_json(then, moment, environment, model), indent=1))
         return
@@ -51,6 +57,13 @@ def as_of(*, time: str, environment: str, model: str, as_json: bool) -> None:
     said = _said(then, model)
     click.echo("\nthe registry said")
     click.echo(table(("model", "what"), said) if said else "nothing that is on record")
+
+
+def _check(environment: str, configured: Sequence[str], recorded: Set[str]) -> None:
+    """`BadInput` where neither hydraulic.toml nor the ledger knows it: a slip must not read as "nothing ran"."""
+    known = [*configured, *sorted(recorded - set(configured))]
+    if environment not in known:
+        raise BadInput(f"--env {environment}: there is no such environment; known are {', '.join(known)}")
 
 
 def _ran(then: Then, environment: str, model: str) -> list[tuple[str, ...]]:

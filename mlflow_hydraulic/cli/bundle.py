@@ -48,6 +48,10 @@ def show(model: str, *, as_json: bool) -> None:
     """Print what a bundle holds: inputs, labels, graph, certificate. Digests of all files are checked.
 
     MODEL may also be the bundle's own folder.
+
+    \b
+    Example:
+      hydraulic bundle show models:/hydraulic-cooler/1 --json
     """
     with _folder(model) as folder:
         found = read_bundle(_bundle_folder(folder))
@@ -63,6 +67,10 @@ def verify(model: str, *, as_json: bool) -> None:
     """Make the certificate again from the Python model and compare every field with the stored one.
 
     Exit code 0: all fits. 7: a digest or a field does not fit; the message names it.
+
+    \b
+    Example:
+      hydraulic bundle verify models:/hydraulic-cooler/1
     """
     from mlflow_hydraulic.bundle.verify import verify_bundle
     from mlflow_hydraulic.plugin.download import saved_model
@@ -85,7 +93,12 @@ def verify(model: str, *, as_json: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to make; must not exist.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the certificate's random rows.")
 def build(model: str, output: Path, seed: int) -> None:
-    """Build the bundle of a saved model into a folder of its own, with the libraries installed here."""
+    """Build the bundle of a saved model into a folder of its own, with the libraries installed here.
+
+    \b
+    Example:
+      hydraulic bundle build models:/hydraulic-cooler/1 -o bundle --seed 3
+    """
     from mlflow_hydraulic.bundle.build import build_bundle
     from mlflow_hydraulic.plugin.download import saved_model
 

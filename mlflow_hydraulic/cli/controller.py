@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
-import sys
 from dataclasses import replace
 from types import FrameType
 
 import click
 
+from mlflow_hydraulic.cli.logs import log_to_stderr, settings_line
 from mlflow_hydraulic.errors import Failed
 
 AT_ONCE = 4  # models that are deployed side by side
@@ -50,6 +49,7 @@ def controller(*, once: bool, dry_run: bool, interval_s: float | None, json_logs
     if dry_run:
         click.echo(shown(look(open_sources(settings))))
         return
+    logging.getLogger("hydraulic.controller").info("%s", settings_line(settings))
     world = replace(open_world(settings), crew=Crew(AT_ONCE, patience_s=None if once else PATIENCE_S))
     acting = Controller(world, Pace(interval_s=interval_s or settings.interval_s, lease_s=settings.lease_s))
 
@@ -69,21 +69,3 @@ def controller(*, once: bool, dry_run: bool, interval_s: float | None, json_logs
     failed = [outcome for outcome in last.values() if outcome.result != "done"]
     if failed:
         raise Failed(f"{len(failed)} actions failed: {failed[0].action.model}: {failed[0].cause}")
-
-
-def log_to_stderr(*, json_logs: bool = False) -> None:
-    """Log lines of the controller: time, level, what; or the same as JSON, one object a line."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if json_logs else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("hydraulic")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        said = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
-        return json.dumps(said, ensure_ascii=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlflow_hydraulic.cli.features import features
 from mlflow_hydraulic.settings import read_settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def data() -> None:
       hydraulic data fetch
       hydraulic data simulate cycles.parquet --cycles 300 --seed 1
     """
+
+
+data.add_command(features)
 
 
 @data.command()

@@ -21,7 +21,12 @@ def db() -> None:
 
 @db.command()
 def upgrade() -> None:
-    """Bring the schema to this package's version; safe to repeat, and what is recorded stays."""
+    """Bring the schema to this package's version; safe to repeat, and what is recorded stays.
+
+    \b
+    Example:
+      HYDRAULIC_DATABASE=sqlite:///mlflow.db hydraulic db upgrade
+    """
     from mlflow_hydraulic.cli.world import evidence_uri
     from mlflow_hydraulic.evidence import database
     from mlflow_hydraulic.settings import read_settings
@@ -34,7 +39,12 @@ def upgrade() -> None:
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(*, as_json: bool) -> None:
-    """Say whether the schema is the one that this package needs; exit code 1 when it is not."""
+    """Say whether the schema is the one that this package needs; exit code 1 when it is not.
+
+    \b
+    Example:
+      hydraulic db check --json
+    """
     from mlflow_hydraulic.cli.world import evidence_uri
     from mlflow_hydraulic.evidence import database
     from mlflow_hydraulic.settings import read_settings

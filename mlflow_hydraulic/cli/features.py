@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,15 +81,7 @@ def _encoded(rows: pd.DataFrame, suffix: str) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """The whole file or none: written beside it, then renamed."""
-    if not path.absolute().parent.is_dir():
-        raise BadInput(f"{path}: there is no folder {path.absolute().parent}; make it first")
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}-")
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        beside.chmod(0o644)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    from mlflow_hydraulic.rig.write import whole_file
+
+    with whole_file(path) as part:
+        part.write_bytes(content)

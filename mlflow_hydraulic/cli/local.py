@@ -36,7 +36,12 @@ def local() -> None:
 @click.option("--namespace", "-n", default=None, help="Only the deployments there.  [default: everywhere]")
 @as_json
 def list_(*, namespace: str | None, as_json: bool) -> None:
-    """List every deployment, how it is and where it answers."""
+    """List every deployment, how it is and where it answers.
+
+    \b
+    Example:
+      hydraulic local list --namespace prod --json
+    """
     found = _target().observe(namespace)
     if as_json:
         click.echo(json.dumps([_value(observed) for observed in found], indent=1))
@@ -53,7 +58,12 @@ def list_(*, namespace: str | None, as_json: bool) -> None:
 @patience
 @as_json
 def start(*, name: str, namespace: str, timeout_s: float | None, as_json: bool) -> None:
-    """Bring NAME back as it was: after stop, a kill or a restart of the machine."""
+    """Bring NAME back as it was: after stop, a kill or a restart of the machine.
+
+    \b
+    Example:
+      hydraulic local start cooler --timeout 60
+    """
     _show(_target().start(namespace, name, timeout_s=timeout_s), as_json=as_json)
 
 
@@ -63,7 +73,12 @@ def start(*, name: str, namespace: str, timeout_s: float | None, as_json: bool) 
 @patience
 @as_json
 def stop(*, name: str, namespace: str, timeout_s: float | None, as_json: bool) -> None:
-    """End NAME's processes after they answered what they had accepted; `start` brings it back."""
+    """End NAME's processes after they answered what they had accepted; `start` brings it back.
+
+    \b
+    Example:
+      hydraulic local stop cooler --namespace dev
+    """
     _show(_target().stop(namespace, name, timeout_s=timeout_s), as_json=as_json)
 
 
@@ -73,7 +88,12 @@ def stop(*, name: str, namespace: str, timeout_s: float | None, as_json: bool) -
 @click.option("--lines", default=50, show_default=True, type=click.IntRange(1, 10_000), help="How many of each log.")
 @as_json
 def logs(*, name: str, namespace: str, lines: int, as_json: bool) -> None:
-    """Show the last lines of NAME's logs: its supervisor's and its scorers'."""
+    """Show the last lines of NAME's logs: its supervisor's and its scorers'.
+
+    \b
+    Example:
+      hydraulic local logs cooler --lines 20
+    """
     found = _target().logs(namespace, name, lines)
     if as_json:
         click.echo(json.dumps(found, indent=1))

@@ -21,13 +21,14 @@ UVICORN = "--timeout-worker-healthcheck 120"  # a busy machine must not cost a w
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the person asked for. port: never 0."""
+    """What the person asked for. port: 0 until a free one was taken. echo: whether they see the controller's lines."""
 
     host: str
     port: int
     auth: bool
     interval_s: float | None
     workers: int
+    echo: bool = True
 
     @property
     def url(self) -> str:

@@ -12,7 +12,7 @@ import click
 
 from mlflow_hydraulic.cli.table import table
 from mlflow_hydraulic.clock import utc_now
-from mlflow_hydraulic.errors import BadData, Failed, HydraulicError
+from mlflow_hydraulic.errors import BadData, Conflict, Failed, HydraulicError
 from mlflow_hydraulic.plan import Action, Plan, Wanted
 
 FORMAT = 1
@@ -84,6 +84,9 @@ def apply(*, file: Path, as_json: bool) -> None:
     failed = [outcome for outcome in done.outcomes if outcome.result != "done"]
     if failed:
         raise Failed(f"{len(failed)} of {len(done.outcomes)} actions failed; what served before goes on serving")
+    if done.left:
+        models = ", ".join(sorted(done.left))
+        raise Conflict(f"what is wanted of {models} was changed while the plan was applied: plan those anew")
 
 
 def shown(made: Plan) -> str:

@@ -149,6 +149,7 @@ class Supervised:
         return True
 
     def _pump(self, output: IO[bytes]) -> None:
-        for line in output:
-            self.part.log.write(line)
-            self.part.on_line(line.decode("utf-8", "replace").rstrip())
+        with output:
+            for line in output:
+                self.part.log.write(line)
+                self.part.on_line(line.decode("utf-8", "replace").rstrip())

@@ -6,7 +6,8 @@ FOLDER/
     logs/                    of the server, the controller and a detached `up`
     env.sh                   `. FOLDER/env.sh` brings another shell here
     hydraulic.toml           yours: environments, bindings, policy
-    auth.ini, auth.json      with --auth: MLflow's configuration and the secrets, for their owner's eyes only
+    auth.ini, auth.json      with --auth: MLflow's configuration and the secrets, for their owner's eyes only; auth.json
+                             also remembers --no-auth
     up.lock, up.json         who runs here, and where
 """
 
@@ -25,6 +26,7 @@ from mlflow_hydraulic.errors import BadInput, Failed
 
 ADMIN = "admin"
 PRIVATE = 0o600
+PRIVATE_FOLDER = 0o700
 # Variables of the person's shell that would lead server or controller elsewhere, or change how they are reached.
 FOREIGN = (
     "MLFLOW_TRACKING_URI",
@@ -69,8 +71,10 @@ class Residence:
         self.auth_ini, self.auth_json = self.path / "auth.ini", self.path / "auth.json"
 
     def make(self) -> None:
+        """The folder, its owner's alone where it is made here; one that was there keeps its mode."""
         try:
-            for folder in (self.path, self.home, self.logs, self.artifacts):
+            self.path.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+            for folder in (self.home, self.logs, self.artifacts):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"--folder {self.path}: cannot be made: {error}") from error
@@ -115,6 +119,15 @@ class Residence:
         lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
         _write_private(self.env_sh, "\n".join(lines) + "\n")
 
+    def choose_auth(self, wish: bool | None) -> bool:
+        """Whether the log-in is on: as wished, which is remembered; without a wish as it last was, at first off."""
+        said = read_json(self.auth_json)
+        if wish is None:
+            return self.auth_json.exists() and said.get("on") is not False
+        if said and (said.get("on") is not False) != wish:
+            _write_private(self.auth_json, json.dumps({**said, "on": wish}, indent=1) + "\n")
+        return wish
+
     def server_secrets(self) -> dict[str, str]:
         """What MLflow's basic-auth needs; made at the first call and kept."""
         if not self.auth_json.exists():
@@ -125,6 +138,7 @@ class Residence:
             lines += [f"admin_username = {ADMIN}"]
             lines += ["authorization_function = mlflow.server.auth:authenticate_request_basic_auth"]
             _write_private(self.auth_ini, "\n".join(lines) + "\n")
+        _make_private(self.path / "auth.db")
         return {
             "HYDRAULIC_AUTH": "on",
             "MLFLOW_AUTH_CONFIG_PATH": str(self.auth_ini),
@@ -156,5 +170,13 @@ def _write_private(path: Path, text: str) -> None:
         with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor is no Path
             stream.write(text)
         part.replace(path)
+    except OSError as error:
+        raise Failed(f"{path}: cannot be written: {error}") from error
+
+
+def _make_private(path: Path) -> None:
+    """An empty file for its owner alone, which SQLite takes for a new database; one that is there stays as it is."""
+    try:
+        path.touch(PRIVATE, exist_ok=True)
     except OSError as error:
         raise Failed(f"{path}: cannot be written: {error}") from error

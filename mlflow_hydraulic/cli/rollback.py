@@ -46,22 +46,19 @@ def rollback(
       hydraulic rollback hydraulic-cooler --env prod --reason "v4 is wrong on cold starts"
       hydraulic rollback hydraulic-cooler --env prod --to 2 --reason "v3 and v4 share the bug" --yes
     """
-    import mlflow
-
     from mlflow_hydraulic.cli.world import open_configuration, open_evidence, workspace
-    from mlflow_hydraulic.plugin.models import fetch
+    from mlflow_hydraulic.plugin.client import open_client, open_registry, registry_uri
     from mlflow_hydraulic.plugin.moves import carry_out, check_artefacts
-    from mlflow_hydraulic.plugin.registry import MlflowRegistry
     from mlflow_hydraulic.settings import read_settings
 
     if not reason.strip():
         raise BadInput("--reason is empty: say why, it goes into the ledger")
-    if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
+    if not (yes or dry_run) and (as_json or not at_terminal()):
         raise BadInput("nobody can be asked here (no terminal): add --yes to do it, or --dry-run to see it")
-    require_gate(str(mlflow.get_registry_uri()))
+    require_gate(registry_uri())
     settings = read_settings()
-    client = mlflow.MlflowClient()
-    registry = MlflowRegistry(client, lambda uri: fetch(uri, settings.home), workspace())
+    client = open_client()
+    registry = open_registry(client, settings.home, workspace())
     where = open_configuration().environment(environment)
     evidence = open_evidence(settings)
     found, made = _decide(registry, evidence, model, where, to)
@@ -101,13 +98,20 @@ def _decide(
     return found, decide(found, environment, ran, last, to)
 
 
+def at_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def require_gate(registry_uri: str) -> None:
     """Refuse a registry that would be written to directly, past gate and ledger."""
+    from mlflow_hydraulic.evidence.database import safe_uri
+
     if registry_uri.startswith(("hydraulic+", "http://", "https://")):
         return
     raise BadInput(
-        f"the registry is {registry_uri}, written to without gate and ledger: name the server in MLFLOW_TRACKING_URI, "
-        f"or put hydraulic+ before the database's URI in MLFLOW_REGISTRY_URI"
+        f"the registry is {safe_uri(registry_uri)}, written to without gate and ledger: name the server in "
+        f"MLFLOW_TRACKING_URI, or put hydraulic+ before the database's URI in MLFLOW_REGISTRY_URI"
     )
 
 

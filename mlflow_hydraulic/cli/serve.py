@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlflow_hydraulic.cli.logs import Lines, settings_line
 from mlflow_hydraulic.errors import BadInput, NotFound, Untrusted
 from mlflow_hydraulic.settings import Settings, read_settings
 
@@ -66,7 +67,9 @@ def serve(
       curl localhost:8080/model/sample_request
     """
     settings = read_settings()
+    told = settings_line(settings)
     _say_to_stderr()
+    log.info("%s", told)
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, str(settings.threads))
     sys.dont_write_bytecode = True  # a model's own code must leave no file in its folder, which has a digest
@@ -170,7 +173,7 @@ def _checked_digest(folder: Path, digest: str | None) -> str:
 
 
 def _say_to_stderr() -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from types import FrameType
 
 import click
 
+from mlflow_hydraulic.cli.logs import settings_line
 from mlflow_hydraulic.cli.parts import LOOPBACK, Wish, controller_part, is_healthy, server_part
 from mlflow_hydraulic.cli.processes import Lifeline, Supervised
 from mlflow_hydraulic.cli.residence import ADMIN, Residence
 from mlflow_hydraulic.cli.resting import Deployments
+from mlflow_hydraulic.cli.table import printable_lines
 from mlflow_hydraulic.deploy_targets.local.folder import tail
 from mlflow_hydraulic.errors import Failed
 from mlflow_hydraulic.settings import Settings
@@ -39,6 +42,7 @@ class Supervision:
         controller = controller_part(residence, wish, base, self._controller_said)
         self._controller = Supervised(controller, self._lifeline, say)
         self._deployments = Deployments(residence, settings, say)
+        self._settings = settings
 
     def run(self) -> None:
         """Until a signal asks for the end; `Failed` when the server does not come up, or something does not end."""
@@ -53,6 +57,7 @@ class Supervision:
         """Server, then controller; False when the end was asked for meanwhile."""
         began = time.monotonic()
         self._residence.write_status(self._wish.url, ready=False)
+        say(settings_line(self._settings))
         say(f"starting MLflow's server on {self._wish.url}")
         serving = self._deployments.running()
         if serving:
@@ -122,7 +127,8 @@ class Supervision:
     def _controller_said(self, line: str) -> None:
         if " acts" in line or "; waiting" in line:
             self._acts.set()
-        say(f"controller | {line}")
+        if self._wish.echo:
+            say(f"controller | {line}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -161,6 +167,8 @@ def greeting(residence: Residence, wish: Wish, took_s: float) -> str:
 
 
 def say(line: str) -> None:
-    """Tell the person; a terminal or pipe that is gone must not stop what runs."""
+    """Tell the person; a terminal that is gone, or cannot show a character, must not stop what runs."""
     with suppress(OSError):
-        click.echo(line)
+        shown = printable_lines(line)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        click.echo(shown.encode(encoding, "backslashreplace").decode(encoding))

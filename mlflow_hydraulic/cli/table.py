@@ -23,3 +23,8 @@ def _line(row: Sequence[str], widths: Sequence[int], edge: int) -> str:
 def printable(cell: str) -> str:
     """`cell` with its control characters shown rather than obeyed."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in cell)
+
+
+def printable_lines(text: str) -> str:
+    """The same for text that means its line breaks."""
+    return "\n".join(map(printable, text.split("\n")))

@@ -69,7 +69,9 @@ def train(
         raise BadInput(f"--register {register} with --dry-run: a dry run logs nothing; leave one of them out")
     targets = list(CONDITION_BY_COLUMN) if all_targets else [str(target)]
     if not dry_run:
-        _reach(tracking_uri)
+        from mlflow_hydraulic.plugin.tracking import reach
+
+        reach(tracking_uri)  # before minutes of training, not after
     cycles = _cycles(data)
     if cycles.origin == "simulated":
         click.secho(SIMULATED, err=True, fg="red", bold=True)
@@ -110,17 +112,6 @@ def _bar(label: str) -> Iterator[Progress | None]:
         yield lambda done, total: bar.update(done * 1000 // total - bar.pos)
 
 
-def _reach(tracking_uri: str | None) -> None:
-    """Before minutes of training, not after: point MLflow at its store and see that it answers."""
-    import mlflow
-
-    from mlflow_hydraulic.plugin.tracking import check_reachable
-
-    if tracking_uri:
-        mlflow.set_tracking_uri(tracking_uri)
-    check_reachable(mlflow.get_tracking_uri())
-
-
 def _log(result: TrainingResult, cycles: Cycles, experiment: str, name: str | None) -> LoggedModel:
     from mlflow_hydraulic.plugin.tracking import log_training
 
@@ -155,20 +146,20 @@ def _text(result: TrainingResult, cycles: Cycles, logged: LoggedModel | None) ->
         f"{result.target}: {result.chosen} on {len(result.model.schema.inputs)} inputs ({result.model.features}), "
         f"{len(cycles)} {cycles.origin} cycles{label}",
         "",
-        f"  {'tested on':<26}{'accuracy [95 %]':<28}{'balanced':<10}{'log-loss':<10}calibration error",
+        f"  {'tested on':<30}{'accuracy [95 %]':<28}{'balanced':<10}{'log-loss':<10}calibration error",
     ]
     for scheme, found in result.evaluations.items():
         m = found.measures
         lines.append(
-            f"  {SCHEMES[scheme]:<26}{m['accuracy']!s:<28}{m['balanced_accuracy'].value:<10.4f}"
+            f"  {SCHEMES[scheme]:<30}{m['accuracy']!s:<28}{m['balanced_accuracy'].value:<10.4f}"
             f"{m['log_loss'].value:<10.3g}{m['ece'].value:.4f}"
         )
-    lines += [f"  {SCHEMES[s] + ', choice too':<26}{found['accuracy']!s}" for s, found in result.nested.items()]
-    lines += ["", f"  {'candidate':<26}{'unseen runs':<14}{'contiguous time':<18}seconds"]
+    lines += [f"  {SCHEMES[s] + ', choice too':<30}{found['accuracy']!s}" for s, found in result.nested.items()]
+    lines += ["", f"  {'candidate':<30}{'unseen runs':<14}{'contiguous time':<18}seconds"]
     for row in result.candidates.itertuples():
         mark = "  <- chosen by unseen runs" if row.candidate == result.chosen else ""
         lines.append(
-            f"  {row.candidate:<26}{row.unseen_runs:<14.4f}{row.contiguous_time:<18.4f}{row.seconds:.1f}{mark}"
+            f"  {row.candidate:<30}{row.unseen_runs:<14.4f}{row.contiguous_time:<18.4f}{row.seconds:.1f}{mark}"
         )
     return "\n".join([*lines, "", *_next(logged), ""])
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ import click
 from mlflow_hydraulic.cli.parts import Wish, free_port
 from mlflow_hydraulic.cli.residence import Residence
 from mlflow_hydraulic.deploy_targets.local.locks import Held, exclusive, holder, signal_holder
-from mlflow_hydraulic.errors import Conflict, Failed
+from mlflow_hydraulic.errors import BadInput, Conflict, Failed
 from mlflow_hydraulic.settings import Settings
 
 POLL_S = 0.1
@@ -39,9 +40,18 @@ in_folder = click.option(
     "--interval", "interval_s", type=click.FloatRange(min=0.1), help="Seconds between the controller's passes."
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes of the server.")
+@click.option("--echo/--no-echo", default=True, help="Show the controller's lines here too.  [default: echo]")
 @click.option("--detach", "-d", is_flag=True, help="Come back when it is ready, and leave it running.")
 def up(
-    *, folder: Path, host: str, port: int, auth: bool | None, interval_s: float | None, workers: int, detach: bool
+    *,
+    folder: Path,
+    host: str,
+    port: int,
+    auth: bool | None,
+    interval_s: float | None,
+    workers: int,
+    echo: bool,
+    detach: bool,
 ) -> None:
     """Run MLflow's server, the controller and the local deployments in one command, until Ctrl-C.
 
@@ -57,13 +67,13 @@ def up(
     """
     residence = Residence(folder)
     residence.make()
-    wish = Wish(host=host, port=port, auth=auth or False, interval_s=interval_s, workers=workers)
+    wish = Wish(host=host, port=port, auth=auth or False, interval_s=interval_s, workers=workers, echo=echo)
     if detach:
         _detach(residence, wish, auth)
         return
     try:
         with exclusive(residence.lock, wait_s=0):
-            _run(residence, replace(wish, auth=residence.auth_json.exists() if auth is None else auth))
+            _run(residence, replace(wish, auth=residence.choose_auth(auth)))
     except Held as held:
         url = residence.read_status().get("url", "an address that it has not told yet")
         raise Conflict(
@@ -85,6 +95,8 @@ def checked_settings(residence: Residence, wish: Wish) -> Settings:
     from mlflow_hydraulic.deploy_targets.environment import open_environment
     from mlflow_hydraulic.settings import read_settings, read_tables
 
+    if wish.auth and find_spec("flask_wtf") is None:
+        raise BadInput('--auth: MLflow\'s log-in is not installed here: pip install "mlflow-hydraulic[auth]"')
     environ = residence.environ(os.environ, wish.url, auth=False)
     settings = read_settings(environ)
     for environment in read_configuration(read_tables(environ)).environments:
@@ -95,7 +107,7 @@ def checked_settings(residence: Residence, wish: Wish) -> Settings:
 def _detach(residence: Residence, wish: Wish, auth: bool | None) -> None:
     """Start an `up` that outlives this command, and come back when it is ready; where one runs already, say so."""
     command = [sys.executable, "-m", "mlflow_hydraulic.cli", "up", "--folder", str(residence.path)]
-    command += ["--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers)]
+    command += ["--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers), "--no-echo"]
     command += ["--interval", f"{wish.interval_s:g}"] if wish.interval_s else []
     command += [] if auth is None else ["--auth" if auth else "--no-auth"]
     pid = holder(residence.lock)

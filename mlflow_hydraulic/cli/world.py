@@ -13,8 +13,6 @@ from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.settings import Settings, read_settings, read_tables
 from mlflow_hydraulic.world import Sources, World
 
-SCHEMES = ("sqlite", "postgresql", "mysql")
-
 
 def open_world(settings: Settings | None = None) -> World:
     """The world of this process: MLflow's tracking and registry URIs and workspace, hydraulic.toml, HYDRAULIC_*."""
@@ -31,15 +29,12 @@ def open_world(settings: Settings | None = None) -> World:
 
 def open_sources(settings: Settings | None = None) -> Sources:
     """What a plan is made from: the same without the evidence database."""
-    import mlflow
-
-    from mlflow_hydraulic.plugin.models import fetch
-    from mlflow_hydraulic.plugin.registry import MlflowRegistry
+    from mlflow_hydraulic.plugin.client import open_client, open_registry
 
     settings = settings or read_settings()
     configuration = open_configuration()
     return Sources(
-        registry=MlflowRegistry(mlflow.MlflowClient(), lambda uri: fetch(uri, settings.home), workspace()),
+        registry=open_registry(open_client(), settings.home, workspace()),
         environments=configuration.environments,
         targets={env.name: open_environment(env, settings) for env in configuration.environments},
     )
@@ -66,12 +61,12 @@ def evidence_uri(settings: Settings) -> str:
     """HYDRAULIC_DATABASE, or the registry's database where MLflow names one rather than a server."""
     if settings.database:
         return settings.database
-    import mlflow
+    from mlflow_hydraulic.plugin.client import registry_uri
 
-    uri = str(mlflow.get_registry_uri())
-    if database.plain_uri(uri).partition(":")[0].partition("+")[0] in SCHEMES:
+    uri = registry_uri()
+    if database.plain_uri(uri).partition(":")[0].partition("+")[0] in database.SCHEMES:
         return uri
     raise BadInput(
-        f"the registry is {uri}, which is no database: set HYDRAULIC_DATABASE to the one that the MLflow server uses, "
-        f'such as "postgresql://mlflow@db/mlflow"'
+        f"the registry is {database.safe_uri(uri)}, which is no database: set HYDRAULIC_DATABASE to the one that "
+        f'the MLflow server uses, such as "postgresql://mlflow@db/mlflow"'
     )

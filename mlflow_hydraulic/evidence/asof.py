@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from mlflow_hydraulic.errors import Untrusted
 from mlflow_hydraulic.evidence.compositions import Composition, read_composition
 from mlflow_hydraulic.evidence.ledger import GENESIS, Row
-from mlflow_hydraulic.evidence.recorded import REGISTRY_VERBS, RUNS
+from mlflow_hydraulic.evidence.recorded import REGISTRY_VERBS, RUNS, version_of
 from mlflow_hydraulic.evidence.tables import ledger
 
 Part = TypeVar("Part")
@@ -128,6 +128,12 @@ def as_of(connection: Connection, moment: datetime, workspace: str | None = None
     return fold(Row(**row) for row in found.mappings())
 
 
+def environments(connection: Connection) -> set[str]:
+    """The environments in which, by the ledger, anything ever ran."""
+    found = connection.execute(select(ledger.c.subject).where(ledger.c.verb == RUNS).distinct()).scalars()
+    return {subject.partition("/")[0] for subject in found}
+
+
 def stamp(moment: datetime) -> str:
     """The time as the ledger writes it, so that texts compare as times do."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
@@ -152,9 +158,7 @@ def _stage(after: object) -> str | None:
 
 
 def _version(row: Row) -> Version:
-    """The version in "models:/name/3" or "models:/name/3#tag"."""
-    number = row.subject.removeprefix(f"models:/{row.model}/").split("#")[0]
-    return row.workspace, row.model, int(number)
+    return row.workspace, row.model, version_of(row.subject)
 
 
 def _after(subject: str, mark: str) -> str:

@@ -1,6 +1,6 @@
 """What the ledger says ran somewhere, as a value: the versions with their digests, traffic and replicas. Pure.
 
-Written by `reconcile.composition`; read by history, as-of and rollback.
+Written by `running.composition`; read by history, as-of and rollback.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, delete, insert, or_, select, update
+from sqlalchemy import Engine, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mlflow_hydraulic.evidence.tables import lease
@@ -55,12 +55,6 @@ def current(engine: Engine, *, name: str) -> Lease | None:
     with engine.connect() as connection:
         found = connection.execute(select(lease).where(lease.c.name == name)).one_or_none()
     return _held(found.holder, found.until, found.term) if found and found.holder else None
-
-
-def forget(engine: Engine, *, name: str) -> None:
-    """Remove the lease whoever holds it: the way out when a clock was wrong."""
-    with engine.begin() as connection:
-        connection.execute(delete(lease).where(lease.c.name == name))
 
 
 def _first(engine: Engine, *, name: str, holder: str, until: str) -> Lease | None:

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from mlflow_hydraulic.clock import utc_now
-from mlflow_hydraulic.errors import Unavailable, Untrusted
+from mlflow_hydraulic.errors import Unavailable
 from mlflow_hydraulic.evidence.tables import ledger, ledger_head
 
 GENESIS = "0" * 64
@@ -65,7 +65,7 @@ class Row:
     def computed_hash(self) -> str:
         """sha256, hex, over every column but `hash` itself, as canonical JSON."""
         said = {column.name: getattr(self, column.name) for column in fields(self) if column.name != "hash"}
-        return hashlib.sha256(_json(said).encode()).hexdigest()
+        return hashlib.sha256(json_text(said).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,7 @@ def append(connection: Connection, events: Iterable[Event], now: datetime | None
     events = list(events)
     if not events:
         return []
-    taken = connection.execute(
-        update(ledger_head).where(ledger_head.c.id == 1).values(seq=ledger_head.c.seq + len(events))
-    )
-    if taken.rowcount != 1:
-        raise Unavailable('the ledger has no head row: run "hydraulic db upgrade" on this database')
-    last, prev = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1)).one()
+    last, prev = _take_places(connection, len(events))
     at = (now or utc_now()).isoformat(timespec="microseconds")
     rows = []
     for seq, event in enumerate(events, start=last - len(events) + 1):
@@ -109,6 +104,23 @@ def append(connection: Connection, events: Iterable[Event], now: datetime | None
     connection.execute(insert(ledger), [_columns(row) for row in rows])
     connection.execute(update(ledger_head).where(ledger_head.c.id == 1).values(hash=prev))
     return rows
+
+
+def _take_places(connection: Connection, count: int) -> tuple[int, str]:
+    """The last of `count` numbers that are ours now, and the hash before them; locks the head row until the commit.
+
+    In one statement where the database can: while the lock is held, every other writer waits for each round trip.
+    """
+    where, columns = ledger_head.c.id == 1, (ledger_head.c.seq, ledger_head.c.hash)
+    taking = update(ledger_head).where(where).values(seq=ledger_head.c.seq + count)
+    if connection.dialect.update_returning:
+        found = connection.execute(taking.returning(*columns)).one_or_none()
+    else:
+        connection.execute(taking)
+        found = connection.execute(select(*columns).where(where)).one_or_none()
+    if found is None:
+        raise Unavailable('the ledger has no head row: run "hydraulic db upgrade" on this database')
+    return int(found.seq), str(found.hash)
 
 
 def rows(connection: Connection, *, model: str | None = None, after: int = 0, until: str = "") -> Iterator[Row]:
@@ -193,13 +205,6 @@ def _faults(row: Row, prev: str, expected: int) -> Iterator[Fault]:
         yield Fault(row.seq, "its content was changed after it was written")
 
 
-def require_intact(verification: Verification) -> None:
-    """Raise `Untrusted` with the first fault, where there is one."""
-    if verification.faults:
-        first = verification.faults[0]
-        raise Untrusted(f"ledger row {first.seq}: {first.problem} ({len(verification.faults)} faults in all)")
-
-
 def _chained(event: Event, *, seq: int, at: str, prev: str) -> Row:
     row = Row(
         seq=seq,
@@ -210,8 +215,8 @@ def _chained(event: Event, *, seq: int, at: str, prev: str) -> Row:
         model=event.model,
         subject=event.subject,
         environment=event.environment,
-        before=_json(event.before),
-        after=_json(event.after),
+        before=json_text(event.before),
+        after=json_text(event.after),
         reason=event.reason,
         prev=prev,
     )
@@ -222,5 +227,6 @@ def _columns(row: Row) -> dict[str, object]:
     return {column.name: getattr(row, column.name) for column in fields(row)}
 
 
-def _json(value: object) -> str:
+def json_text(value: object) -> str:
+    """`value` as the ledger's columns hold it: canonical JSON."""
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, literal, select
 
+from mlflow_hydraulic.deployment import deployment_name
 from mlflow_hydraulic.evidence.asof import stamp
 from mlflow_hydraulic.evidence.compositions import Composition, read_composition
 from mlflow_hydraulic.evidence.ledger import Row
@@ -38,12 +39,14 @@ def newest(connection: Connection, asked: Asked, last: int) -> list[Row]:
 
 
 def ran(connection: Connection, model: str, environment: str, workspace: str = "default") -> list[Composition | None]:
-    """Everything that ran for `model` in `environment`, oldest first; None where it ended.
+    """Everything that ran as the deployment of `model` in `environment`, oldest first; None where it ended.
 
-    What is in the last place runs now, as far as the ledger knows.
+    What is in the last place runs now, as far as the ledger knows. What a person deployed beside it, under another
+    name, does not count: nobody promoted it.
     """
     asked = Asked(workspace=workspace, model=model, environment=environment, verb=RUNS)
-    query = select(ledger.c.after).where(*_conditions(asked)).order_by(ledger.c.seq)
+    ours = ledger.c.subject == f"{environment}/{deployment_name(model)}"
+    query = select(ledger.c.after).where(*_conditions(asked), ours).order_by(ledger.c.seq)
     return [read_composition(json.loads(after)) for (after,) in connection.execute(query)]
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
-from mlflow_hydraulic.evidence.ledger import UNKNOWN_ACTOR, Event
+from mlflow_hydraulic.evidence.ledger import UNKNOWN_ACTOR, Event, json_text
 from mlflow_hydraulic.evidence.tables import ledger, ledger_head
 from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel, Registry
 
@@ -36,13 +37,51 @@ def last_said(connection: Connection, verbs: Sequence[str]) -> dict[Key, object]
     return {(workspace, verb, subject): json.loads(after) for workspace, verb, subject, after in found}
 
 
-def last_said_of(connection: Connection, workspace: str, verb: str, subject: str) -> object:
-    """The `after` of the newest row of one verb and subject; None where there is none."""
-    query = select(ledger.c.after).where(
-        ledger.c.workspace == workspace, ledger.c.verb == verb, ledger.c.subject == subject
-    )
-    found = connection.execute(query.order_by(ledger.c.seq.desc()).limit(1)).scalar()
-    return None if found is None else json.loads(found)
+def first_pinned(connection: Connection, workspace: str, model: str, number: int) -> object:
+    """The digest that this very version was first pinned with; None where it was not yet.
+
+    What was pinned before its model or itself was deleted, or before another took the name, was pinned for a namesake.
+    A model that was renamed keeps its pins: they are looked up under the name that it had when they were made.
+    """
+    before = None
+    while True:
+        start = _began(connection, workspace, model, number, before)
+        pinned = _rows(workspace, before).where(
+            ledger.c.verb == "pinned",
+            ledger.c.subject == stage_subject(model, number),
+            ledger.c.seq > (start.seq if start else 0),
+        )
+        found = connection.execute(pinned.order_by(ledger.c.seq).limit(1)).first()
+        if found:
+            return json.loads(found.after)
+        if start is None or start.verb != "rename model" or start.model == model:
+            return None
+        model, before = start.model, start.seq
+
+
+def _began(connection: Connection, workspace: str, model: str, number: int, before: int | None) -> Any:
+    """The newest row, older than row `before`, since which this name and number mean what they mean; None: from ever.
+
+    A deletion, a rename of this name into another, one of another into this, or the version found gone.
+    """
+    version, verb, subject = stage_subject(model, number), ledger.c.verb, ledger.c.subject
+    newest = [
+        _rows(workspace, before).where(condition).order_by(ledger.c.seq.desc()).limit(1)
+        for condition in (
+            verb.in_(("delete model", "rename model")) & (subject == f"models:/{model}"),
+            (verb == "delete version") & (subject == version),
+            (verb == "stage") & (subject == version) & (ledger.c.after == "null"),
+            (verb == "rename model") & (ledger.c.after == json_text(model)),
+        )
+    ]
+    found = [row for query in newest if (row := connection.execute(query).first())]
+    return max(found, key=lambda row: row.seq, default=None)
+
+
+def _rows(workspace: str, before: int | None) -> Select[Any]:
+    columns = (ledger.c.seq, ledger.c.verb, ledger.c.model, ledger.c.after)
+    query = select(*columns).where(ledger.c.workspace == workspace)
+    return query if before is None else query.where(ledger.c.seq < before)
 
 
 def registry_said(connection: Connection) -> dict[Key, object]:
@@ -89,10 +128,14 @@ def somebody_spoke(connection: Connection, since: int) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def models_changed(connection: Connection, since: int) -> set[tuple[str, str]]:
-    """(workspace, model) of all whose intent was changed after row `since`."""
+def models_changed(connection: Connection, since: int, *, found_too: bool = True) -> set[tuple[str, str]]:
+    """(workspace, model) of all whose intent was changed after row `since`.
+
+    found_too: also what a controller found changed; a pass wrote that down itself, and planned for it.
+    """
     columns = (ledger.c.workspace, ledger.c.model, ledger.c.verb, ledger.c.after)
-    found = connection.execute(select(*columns).where(ledger.c.seq > since, ledger.c.verb.in_(REGISTRY_VERBS))).all()
+    query = select(*columns).where(ledger.c.seq > since, ledger.c.verb.in_(REGISTRY_VERBS))
+    found = connection.execute(query if found_too else query.where(ledger.c.actor != UNKNOWN_ACTOR)).all()
     renamed = {(row.workspace, str(json.loads(row.after))) for row in found if row.verb == "rename model"}
     return {(row.workspace, row.model) for row in found} | renamed
 
@@ -151,6 +194,14 @@ def model_of(subject: str) -> str:
     """The registered model that a subject speaks of; MLflow forbids "/" and ":" in names, so this is exact."""
     name = subject.removeprefix("models:/").split("/")[0]
     return name.rsplit("@", 1)[0] if "/" not in subject.removeprefix("models:/") else name
+
+
+def version_of(subject: str) -> int:
+    """The version in "models:/name/3" or "models:/name/3#tag"; `ValueError` where the subject names none."""
+    number = subject.removeprefix("models:/").partition("/")[2].partition("#")[0]
+    if not (subject.startswith("models:/") and number.isdecimal()):
+        raise ValueError(f"{subject!r} names no version")
+    return int(number)
 
 
 def _found(key: Key, before: object, after: object) -> Event:

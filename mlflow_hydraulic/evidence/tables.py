@@ -1,7 +1,8 @@
 """The tables of the evidence database, beside MLflow's own and never in its metadata.
 
 `migrations/` makes them; a test proves that both agree, on SQLite and on PostgreSQL. Times are text, ISO 8601 in UTC
-with microseconds, because they are hashed: a database may not round them.
+with microseconds, because they are hashed: a database may not round them. Lengths hold MLflow's longest names (256
+characters, 63 of a workspace) joined as we join them, within the 3072 bytes, 4 for a character, of MySQL's indexes.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ ledger = Table(
     Column("at", String(32), nullable=False),
     Column("workspace", String(63), nullable=False),
     Column("actor", String(256), nullable=False),
-    Column("verb", String(64), nullable=False),
+    Column("verb", String(32), nullable=False),
     Column("model", String(256), nullable=False),
-    Column("subject", String(512), nullable=False),
-    Column("environment", String(64), nullable=False),
+    Column("subject", String(640), nullable=False),
+    Column("environment", Text, nullable=False),
     Column("before", Text, nullable=False),
     Column("after", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -43,7 +44,7 @@ ledger_head = Table(
 lease = Table(
     "hydraulic_lease",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("name", String(128), primary_key=True),
     Column("holder", String(256), nullable=False),
     Column("until", String(32), nullable=False),
     Column("term", BigInteger, nullable=False),
@@ -53,7 +54,7 @@ attempts = Table(
     "hydraulic_attempts",
     metadata,
     Column("environment", String(64), primary_key=True),
-    Column("model", String(256), primary_key=True),
+    Column("model", String(320), primary_key=True),
     Column("wanted", String(512), nullable=False),
     Column("failures", Integer, nullable=False),
     Column("permanent", Integer, nullable=False),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from mlflow_hydraulic.errors import Untrusted
 from mlflow_hydraulic.evidence.compositions import read_composition
 from mlflow_hydraulic.evidence.ledger import Row
+from mlflow_hydraulic.evidence.recorded import version_of
 
 
 def sentence(row: Row) -> str:
@@ -29,8 +30,8 @@ def told(row: Row) -> str:
 
 def _stage(row: Row, before: object, after: object) -> str:
     if after is None:
-        return f"{row.actor} found version {_version(row)} gone (it was in stage {before})"
-    return f"{row.actor} moved version {_version(row)} from {before} to {after}"
+        return f"{row.actor} found version {version_of(row.subject)} gone (it was in stage {before})"
+    return f"{row.actor} moved version {version_of(row.subject)} from {before} to {after}"
 
 
 def _alias(row: Row, before: object, after: object) -> str:
@@ -43,12 +44,12 @@ def _alias(row: Row, before: object, after: object) -> str:
 def _tag(row: Row, before: object, after: object) -> str:
     key = row.subject.rpartition("#")[2]
     if after is None:
-        return f"{row.actor} removed {key} of version {_version(row)} (was {before})"
-    return f"{row.actor} set {key} of version {_version(row)} to {after}{_was(before)}"
+        return f"{row.actor} removed {key} of version {version_of(row.subject)} (was {before})"
+    return f"{row.actor} set {key} of version {version_of(row.subject)} to {after}{_was(before)}"
 
 
 def _delete_version(row: Row, before: object, _after: object) -> str:
-    return f"{row.actor} deleted version {_version(row)} (was in stage {before})"
+    return f"{row.actor} deleted version {version_of(row.subject)} (was in stage {before})"
 
 
 def _delete_model(row: Row, _before: object, _after: object) -> str:
@@ -76,7 +77,7 @@ def _failed(row: Row, before: object, after: object) -> str:
 
 
 def _pinned(row: Row, _before: object, after: object) -> str:
-    return f"version {_version(row)} was pinned to digest {str(after)[:12]}"
+    return f"version {version_of(row.subject)} was pinned to digest {str(after)[:12]}"
 
 
 def _refused(row: Row, before: object, after: object) -> str:
@@ -84,10 +85,10 @@ def _refused(row: Row, before: object, after: object) -> str:
         raise TypeError("a refusal says what was asked")
     asked, verb = after["asked"], after["verb"]
     wish = {
-        "stage": f"to move version {_version(row)} from {before} to {asked}",
+        "stage": f"to move version {version_of(row.subject)} from {before} to {asked}",
         "alias": f"to {_alias_wish(row.subject, before, asked)}",
-        "tag": f"to set {row.subject.rpartition('#')[2]} of version {_version(row)} to {asked}{_was(before)}",
-        "delete version": f"to delete version {_version(row)}, which is in stage {before}",
+        "tag": f"to set {row.subject.rpartition('#')[2]} of version {version_of(row.subject)} to {asked}{_was(before)}",
+        "delete version": f"to delete version {version_of(row.subject)}, which is in stage {before}",
     }.get(str(verb), f"{verb} of {row.subject}")
     reasons = "; ".join(str(reason) for reason in after["refused"])
     return f"refused: {row.actor} asked {wish}, but {reasons}"
@@ -106,11 +107,6 @@ def _alias_wish(subject: str, before: object, asked: object) -> str:
 
 def _was_version(before: object) -> str:
     return "" if before is None else f" (was version {before})"
-
-
-def _version(row: Row) -> str:
-    """The number in "models:/name/3" or "models:/name/3#tag"."""
-    return row.subject.rpartition("/")[2].partition("#")[0]
 
 
 def _was(before: object) -> str:

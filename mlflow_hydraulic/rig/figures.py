@@ -64,24 +64,20 @@ def calibration_figure(result: TrainingResult) -> Figure:
     """How often the predicted class was right against the probability given to it; each bin has its count."""
     figure, (axes,) = _panels(1, width=6.4, height=5.6)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect")
-    for scheme, (colour, mark) in MARKS.items():
+    for (scheme, (colour, mark)), above in zip(MARKS.items(), (-14, 8), strict=True):
         found = result.evaluations[scheme]
         confidence, right, count = reliability(result.truth, found.probabilities)
         error = found.measures["ece"].value
         label = f"{SCHEMES[scheme]} (calibration error {error:.3f})"
-        axes.plot(confidence, right, color=colour, linewidth=1.5)
+        axes.plot(confidence, right, color=colour, marker=mark, linewidth=1.5, alpha=0.85, label=label)
         for x, y, cycles in zip(confidence, right, count, strict=True):
-            axes.annotate(f"{cycles}", (x, y), (-6, -14), textcoords="offset points", color=colour, fontsize=8)
-        sizes = 30 + 200 * count / count.sum()
-        axes.scatter(confidence, right, s=sizes, color=colour, marker=mark, label=label, alpha=0.8, zorder=3)
+            axes.annotate(f"{cycles}", (x, y), (-6, above), textcoords="offset points", color=colour, fontsize=8)
     lowest = 1 / len(result.model.schema.labels)
     axes.set_xlim(max(0.0, lowest - 0.1), 1.03)
-    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylim(-0.05, 1.08)
     axes.set_xlabel("probability of the predicted class (mean of its bin)")
     axes.set_ylabel("share of the cycles in which it was right")
-    legend = axes.legend(loc="lower left" if lowest < 0.5 else "lower right", fontsize=9, framealpha=0.9)
-    for handle in legend.legend_handles[1:]:
-        handle.set_sizes([45])
+    axes.legend(loc="lower left" if lowest < 0.5 else "lower right", fontsize=9, framealpha=0.9)
     axes.grid(alpha=0.3)
     axes.set_title(f"{result.target}: reliability ({result.chosen})")
     return figure

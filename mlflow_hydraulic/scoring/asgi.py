@@ -14,7 +14,7 @@ from typing import Any
 from mlflow_hydraulic.scoring.explaining import Explainer
 from mlflow_hydraulic.scoring.ids import new_id, sane_id
 from mlflow_hydraulic.scoring.metrics import CONTENT_TYPE, Metrics
-from mlflow_hydraulic.scoring.reading import BodyReader, Gone, Receive
+from mlflow_hydraulic.scoring.reading import BodyReader, Gone, Message, Receive
 from mlflow_hydraulic.scoring.sharing import SharedCalls
 from mlflow_hydraulic.scoring.values import (
     Answer,
@@ -98,7 +98,9 @@ class ScorerApp:
                 answer = (dialect or self._owner(path)).error(problem)
             except Gone:
                 return
-            await self._send(send, answer, prediction_id, bodiless=method == "HEAD")
+            start, content = self._messages(answer, prediction_id, bodiless=method == "HEAD")
+            await send(start)
+            await send(content)
             known = path if path in self._methods else "other"
             metrics.answered(method if known != "other" else "any", known, answer.status, perf_counter() - started)
         finally:
@@ -163,7 +165,8 @@ class ScorerApp:
     def _metrics_page(self, _: Call) -> Answer:
         return Answer(body=self.metrics.page(), content_type=CONTENT_TYPE)
 
-    async def _send(self, send: Send, answer: Answer, prediction_id: str, *, bodiless: bool) -> None:
+    def _messages(self, answer: Answer, prediction_id: str, *, bodiless: bool) -> tuple[Message, Message]:
+        """The answer as ASGI's two messages."""
         headers = [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
@@ -173,8 +176,8 @@ class ScorerApp:
             headers.extend(answer.headers)
         if self.draining:
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if bodiless else answer.body})
+        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        return start, {"type": "http.response.body", "body": b"" if bodiless else answer.body}
 
 
 def _call(scope: Scope, body: bytes, headers: Mapping[bytes, bytes]) -> Call:

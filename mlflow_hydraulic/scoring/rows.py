@@ -98,7 +98,7 @@ class RowReader:
 
     def text_rows(self, rows: list[list[str]], names: Sequence[str], *, superset: bool = True) -> FloatMatrix | None:
         """The quick way for rows of numbers as strings; None where the careful way (`rows`) must look."""
-        plan = self.plan(names, superset=superset)
+        plan = self._identity if names == self.names else self.plan(names, superset=superset)
         pick = plan.pick
         if not (rows and self.all_double and pick is not None):
             return None

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Literal
 
@@ -20,6 +22,7 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than the pools of common clients and proxies keep a connection, so that they close first
 LINGER_S = 1.0  # how long an idle connection may still bring a request while the scorer drains
 POLL_S = 0.02
+GC_THRESHOLD = 20_000  # objects; requests in progress are no garbage, and at Python's 700 each few are walked again
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class ScorerServer(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what is loaded now stays; the collector need not walk it again
+        gc.set_threshold(GC_THRESHOLD)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.draining = True
@@ -72,10 +76,14 @@ class ScorerServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but the signal is not raised once more at the end: a drained scorer exits with 0."""
-        with super().capture_signals():
-            yield
-            self._captured_signals.clear()
+        """As uvicorn's, but the handlers stay and no signal is raised anew: a drained scorer exits with 0.
+
+        A second SIGTERM, as supervisors send it, changes nothing: not while it drains and not while it ends.
+        """
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.handle_exit)
+        yield
 
 
 def configure(app: object, *, backlog: int = BACKLOG) -> uvicorn.Config:

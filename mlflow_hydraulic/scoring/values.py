@@ -20,8 +20,7 @@ FloatMatrix = NDArray[np.float64]
 Cells = NDArray[Any]  # float64 (n, k) when every input is a number, else objects (n, k), columns as in the schema
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(msgspec.Struct, frozen=True):
     """What the model says of n rows.
 
     labels: shape (n,), class labels, or values of a regression.

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
-import alembic.command
 import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, String, text
 
 from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.errors import Failed, NotFound, Unavailable
 from mlflow_hydraulic.evidence import attempts, database, lease, ledger
 from mlflow_hydraulic.evidence.ledger import Event
+from mlflow_hydraulic.evidence.recorded import tag_subject
 from mlflow_hydraulic.evidence.tables import metadata
 
 
@@ -60,16 +63,43 @@ def test_an_upgrade_twice_is_one_upgrade(evidence: Engine) -> None:
     assert verification(evidence).rows == 2
 
 
-def test_rows_of_an_older_schema_survive_the_upgrade(evidence: Engine) -> None:
+def test_rows_of_an_older_schema_survive_the_upgrade(
+    evidence: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(evidence, 3)
-    with evidence.begin() as connection:
-        config = database._config()
-        config.attributes["connection"] = connection
-        alembic.command.downgrade(config, "0001")
-    with pytest.raises(Failed, match="evidence schema is 0001"):
+    migrations = shutil.copytree(database.MIGRATIONS, tmp_path / "migrations")
+    (migrations / "versions" / "next.py").write_text(
+        "from alembic import op\nrevision, down_revision = 'next', '0001'\n"
+        "def upgrade(): op.create_index('ix_next', 'hydraulic_lease', ['holder'])\n"
+    )
+    monkeypatch.setattr(database, "MIGRATIONS", migrations)
+    with pytest.raises(Failed, match="evidence schema is 0001, this package needs next"):
         database.check(evidence)
-    database.upgrade(evidence)
+    assert database.upgrade(evidence) == database.check(evidence) == "next"
     assert (verification(evidence).rows, verification(evidence).holds) == (3, True)
+
+
+def test_the_longest_names_fit(evidence: Engine) -> None:
+    model, environments = "m" * 256, ",".join(f"{n:02}" + "e" * 38 for n in range(20))
+    subject = tag_subject(model, 2**31 - 1, "t" * 250)
+    with evidence.begin() as connection:
+        said = Event(verb="delete version", subject=subject, actor="a" * 255, model=model, environment=environments)
+        ledger.append(connection, [replace(said, workspace="w" * 63)])
+        wanted, now = attempts.fitting("w" * 9999), utc_now()
+        failed = attempts.failed(None, key=("e" * 40, model), wanted=wanted, error=Failed("broken"), now=now)
+        attempts.remember(connection, "w" * 63, failed)
+        assert attempts.known(connection, "w" * 63) == {("e" * 40, model): failed}
+    assert lease.take(
+        evidence, name=f"{lease.CONTROLLER_LEASE}:{'w' * 63}", holder="h" * 256, now=utc_now(), length=timedelta(1)
+    )
+    assert verification(evidence).holds
+
+
+def test_every_index_fits_into_mysqls_limit() -> None:
+    for table in metadata.tables.values():
+        for columns in (table.primary_key.columns, *(index.columns for index in table.indexes)):
+            sizes = [4 * (column.type.length or 0) if isinstance(column.type, String) else 8 for column in columns]
+            assert sum(sizes) <= 3072, table.name
 
 
 def test_no_table_is_made_before_mlflow_made_its_own(database_uri: str) -> None:

@@ -276,6 +276,17 @@ def test_as_of_no_time_is_said(time: str, words: str) -> None:
     assert words in call("as-of", time, code=2).stderr
 
 
+def test_as_of_an_environment_that_never_was_names_those_that_are(told: Engine) -> None:
+    for form in ([], ["--json"]):
+        assert re.search("--env prdo: .*dev.*prod", call("as-of", "1h", "--env", "prdo", *form, code=2).stderr)
+    assert "nothing ran" in call("as-of", "1h", "--env", "dev").stdout
+    gone = Event(verb="runs", subject="old/m", actor="c", model="m", environment="old", after=None)
+    with told.begin() as connection:
+        ledger.append(connection, [gone], utc_now())
+    shown = call("as-of", "1h", "--env", "old").stdout
+    assert "nothing ran" in shown, "no longer configured, and on record"
+
+
 def test_a_row_that_somebody_wrote_by_hand_is_named(told: Engine) -> None:
     tamper(told, "update hydraulic_ledger set after = '7' where seq = 6")
     assert "ledger verify" in call("as-of", "1m", code=7).stderr
@@ -288,3 +299,11 @@ def test_what_ran_and_why_is_read_for_a_rollback(told: Engine) -> None:
         assert [str(one) if one else None for one in queries.ran(connection, "m", "prod")] == ["v2", "v3", None]
         assert queries.last_reason(connection, "m", "dev") == "beats 2"
         assert queries.last_reason(connection, "other", "prod") == ""
+
+
+def test_what_somebody_tried_by_hand_is_nothing_to_go_back_to(told: Engine) -> None:
+    tried = Event(verb="runs", subject="prod/m-try", actor="unknown", model="m", environment="prod", after=ran(9))
+    with told.begin() as connection:
+        ledger.append(connection, [tried])
+    with told.connect() as connection:
+        assert [str(one) if one else None for one in queries.ran(connection, "m", "prod")] == ["v2", "v3", None]

@@ -23,7 +23,9 @@ from mlflow_hydraulic.deploy_targets.local.folder import Folder, Options
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
 from mlflow_hydraulic.deployment import Deployment, Exists, Predictor
 from mlflow_hydraulic.errors import Conflict, Failed, NotFound, Unavailable
+from mlflow_hydraulic.settings import Settings
 from tests.support.local import (
+    FAKE,
     ROOT,
     Load,
     deployment,
@@ -47,6 +49,34 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def target(home: Path) -> LocalTarget:
     return local_target(home)
+
+
+SECRET = {
+    "MLFLOW_TRACKING_USERNAME": "admin",
+    "MLFLOW_TRACKING_PASSWORD": "p",
+    "MLFLOW_TRACKING_TOKEN": "t",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "k",
+    "MLFLOW_AUTH_CONFIG_PATH": "/auth.ini",
+    "HYDRAULIC_DATABASE": "sqlite:///m.db",
+    "AWS_SECRET_ACCESS_KEY": "s",
+    "SOME_API_TOKEN": "t",
+    "MLFLOW_BACKEND_STORE_URI": "postgresql://mlflow:pw@db/mlflow",
+}
+NEEDED = {"LD_LIBRARY_PATH": "/opt/lib", "TMPDIR": "", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def test_model_code_gets_no_secret_of_whoever_deployed_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**SECRET, **NEEDED, "TMPDIR": str(home)}.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(home=home, database="postgresql://mlflow:pw@db/mlflow", threads=2)
+    url = LocalTarget(settings, FAKE).apply(deployment(fake_model(home, "1"))).url
+    names = set(ask(url, "/environ").json())
+    assert not names & set(SECRET)
+    assert {*NEEDED, "PATH", "PYTHONPATH", "HYDRAULIC_HOME", "HYDRAULIC_THREADS"} <= names
+    for process in processes_of(home):
+        assert not {"pw", "postgresql://mlflow:pw@db/mlflow"} & set(process.environ().values())
+        assert not set(process.environ()) & set(SECRET)
+    assert len(processes_of(home)) >= 2
 
 
 def ask(url: str, path: str = "/invocations", **more: object) -> requests.Response:

@@ -1,7 +1,8 @@
 """A scorer for tests of the local target: the launch contract on http.server, ready in a moment, bad on demand.
 
 Its "model" is a folder with behaviour.json: {"answer": "v1", "crash": true, "never_ready": true, "slow_s": 0.5,
-"fail": true, "warm_fails": true}. It answers every POST with its version, its process and the request's headers.
+"fail": true, "fail_every": 3, "warm_fails": true}. It answers every POST with its version, its process and the
+request's headers.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     behaviour: ClassVar[dict[str, Any]] = {}
     version = ""
+    posts = 0
 
     def do_GET(self) -> None:
         if self.path == "/v2/health/ready":
@@ -40,8 +42,14 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.behaviour.get("slow_s", 0))
         if body == b"die":
             os._exit(9)
-        if self.behaviour.get("fail") or (self.behaviour.get("warm_fails") and self.path == "/model/score"):
+        Handler.posts += 1
+        every = self.behaviour.get("fail_every")
+        unlucky = every and self.path == "/invocations" and Handler.posts % every == 0
+        if unlucky or self.behaviour.get("fail") or (self.behaviour.get("warm_fails") and self.path == "/model/score"):
             self._send(500, {"message": "cannot score"})
+            return
+        if self.path == "/environ":
+            self._send(200, sorted(os.environ))
             return
         if self.path == "/teapot":
             self._send(418, {"message": "short and stout"})

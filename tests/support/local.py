@@ -66,10 +66,12 @@ def processes_of(home: Path) -> list[psutil.Process]:
 
 
 def kill_leftovers(home: Path) -> list[int]:
+    """Ends what still runs for `home`, each by its number, and waits for their ends; gives the numbers."""
     left = processes_of(home)
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(left, timeout=30)
     return [process.pid for process in left]
 
 

@@ -94,7 +94,9 @@ def test_ctrl_c_leaves_a_part_that_is_never_taken_for_the_data(tmp_path: Path) -
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/{ZIP_NAME}"
         part = tmp_path / f"{ZIP_NAME}.part"
         command = [sys.executable, "-m", "mlflow_hydraulic.cli", "data", "fetch", "--to", str(tmp_path), "--url", url]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_PROXY": "127.0.0.1"}
+        ) as process:
             wait = threading.Event()
             for _ in range(3000):
                 if part.exists() and part.stat().st_size >= 65536:

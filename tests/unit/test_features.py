@@ -37,27 +37,34 @@ def random_cycles(n: int, seed: int = 0) -> Cycles:
     return cycles_of(seconds)
 
 
-def naive(values: NDArray[np.float64], segments: int = 12) -> list[float]:
+def naive(values: NDArray[np.float64]) -> dict[str, float]:
     """Statistics of one sensor in one cycle, shape (60,), by the textbook."""
     moving = values.max() > values.min()
-    return [
-        values.mean(),
-        values.std() if moving else 0.0,
-        values.min(),
-        values.max(),
-        float(scipy.stats.skew(values)) if moving else 0.0,
-        float(scipy.stats.kurtosis(values, fisher=False)) if moving else 0.0,
-        np.polyfit(np.arange(60), values, 1)[0] if moving else 0.0,
-        *(part.mean() for part in np.split(values, segments)),
-    ]
+    return {
+        "mean": values.mean(),
+        "std": values.std() if moving else 0.0,
+        "min": values.min(),
+        "max": values.max(),
+        "skew": float(scipy.stats.skew(values)) if moving else 0.0,
+        "kurtosis": float(scipy.stats.kurtosis(values, fisher=False)) if moving else 0.0,
+        "slope": np.polyfit(np.arange(60), values, 1)[0] if moving else 0.0,
+        **{f"mean_{start:02d}_{start + 5:02d}": values[start : start + 5].mean() for start in range(0, 60, 5)},
+    }
 
 
 def test_statistics_are_those_of_the_textbook() -> None:
     cycles = random_cycles(70)  # more than one chunk
     assert cycles.seconds is not None
-    found = CycleStatistics().fit_transform(cycles).to_numpy()
-    expected = [[value for sensor in cycle for value in naive(sensor)] for cycle in cycles.seconds]
-    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
+    found = CycleStatistics().fit_transform(cycles)
+    expected = [
+        {
+            f"{column}.{name}": value
+            for column, sensor in zip(SENSOR_COLUMNS, cycle, strict=True)
+            for name, value in naive(sensor).items()
+        }
+        for cycle in cycles.seconds
+    ]
+    pd.testing.assert_frame_equal(found, pd.DataFrame(expected), rtol=1e-8, atol=1e-9)
 
 
 def test_a_sensor_that_stands_still_has_plain_numbers() -> None:

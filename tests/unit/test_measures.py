@@ -34,7 +34,7 @@ def test_cycles_of_one_run_count_little_more_than_one() -> None:
     random = np.random.default_rng(0)
     truth = np.zeros(1000, dtype=np.int64)
     hit = np.repeat(random.random(20) < 0.8, 50)  # a run is right or wrong as a whole
-    probabilities = np.stack([hit, ~hit], axis=1) * 0.8 + 0.1
+    probabilities = (np.stack([hit, ~hit], axis=1) * 0.8 + 0.1).astype(np.float64)
     by_run = measure(truth, probabilities, np.repeat(np.arange(20), 50), seed=0)["accuracy"]
     by_cycle = measure(truth, probabilities, np.arange(1000), seed=0)["accuracy"]
     assert by_run.high - by_run.low > 4 * (by_cycle.high - by_cycle.low)

@@ -36,7 +36,7 @@ def test_leaving_prod_is_guarded_like_entering_it() -> None:
 
 def test_users_and_roles() -> None:
     policy = Policy(rules={"prod": Rule(allow=("ds9", "role:operator"))}, roles={"ds1": ("reader",)})
-    assert reasons(TO_PROD, policy) == ("only ds9 or the role operator may change PROD, and 'ds1' is not among them",)
+    assert reasons(TO_PROD, policy) == ("only ds9 or the role operator may change PROD, not 'ds1'",)
     assert not reasons(TO_PROD, replace(policy, roles={"ds1": ("operator",)}))
     assert not reasons(replace(TO_PROD, actor="ds9"), policy)
     assert "nobody is logged in" in reasons(replace(TO_PROD, actor=""), policy)[0]
@@ -52,6 +52,23 @@ def test_the_approver_is_not_the_trainer() -> None:
     assert "'ds1' trained version 2" in reasons(replace(TO_PROD, trainer="ds1"), policy)[0]
     assert not reasons(replace(TO_PROD, trainer="ds2"), policy)
     assert "nobody is logged in" in reasons(replace(TO_PROD, actor="", trainer="ds2"), policy)[0]
+    assert "who trained version 2 is not known" in reasons(replace(TO_PROD, trainer=""), policy)[0]
+
+
+def test_the_trainer_may_take_out_what_they_may_not_bring_in() -> None:
+    policy = Policy(rules={"prod": Rule(not_the_trainer=True)})
+    out = replace(TO_PROD, before="Production", after="Archived", trainer="ds1")
+    assert judge(out, STAGES, policy).allowed
+    assert judge(replace(out, trainer="", actor=""), STAGES, policy).allowed
+    held = replace(TO_PROD, stage="Production", trainer="ds1")
+    assert not reasons(replace(held, kind="delete version", before="Production", after=""), policy)
+    assert not reasons(replace(held, kind="tag", subject="hydraulic.weight", before="", after="9"), policy)
+    alias = replace(held, kind="alias", subject="champion", before="1", after="2")
+    assert "'ds1' trained version 2" in reasons(alias, policy, "aliases")[0]
+    assert not reasons(replace(alias, before="2", after=""), policy, "aliases")
+    renamed = replace(held, kind="rename model", before="m", after="n")
+    assert not reasons(renamed, policy)
+    assert "'ds1' trained version 2" in reasons(replace(renamed, model="n"), policy)[0]
 
 
 @pytest.mark.parametrize(("hour", "open_"), [(7, True), (8, False), (12, False), (18, False), (19, True)])
@@ -90,7 +107,7 @@ def test_weights_aliases_and_deletions_touch_the_environment_that_they_change() 
 def test_a_protected_alias_is_guarded_whether_it_is_bound_or_not() -> None:
     policy = Policy(protected_aliases=("golden",), protected_by=("ds9",))
     alias = replace(TO_PROD, kind="alias", subject="golden", before="", after="2")
-    assert reasons(alias, policy) == ("only ds9 may move the protected alias 'golden', and 'ds1' is not among them",)
+    assert reasons(alias, policy) == ("only ds9 may move the protected alias 'golden', not 'ds1'",)
     assert not reasons(replace(alias, actor="ds9"), policy)
 
 

@@ -26,7 +26,7 @@ def test_every_command_is_in_readme(command: str) -> None:
 
 
 def test_every_command_that_readme_names_exists() -> None:
-    named = set(re.findall(r"(?:^|`|\$ )hydraulic ([a-z]+)", README, flags=re.MULTILINE))
+    named = set(re.findall(r"(?:^|`|\$ )hydraulic ([a-z]+(?:-[a-z]+)*)", README, flags=re.MULTILINE))
     assert named <= set(COMMANDS)
 
 

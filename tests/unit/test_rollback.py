@@ -12,9 +12,9 @@ from mlflow_hydraulic.bindings import Desired, Environment, Problem, Selector, p
 from mlflow_hydraulic.errors import BadInput, Conflict, NotFound
 from mlflow_hydraulic.evidence.compositions import Composition, Part
 from mlflow_hydraulic.moves import after_all, after_one
-from mlflow_hydraulic.plan import Wanted, make_plan
+from mlflow_hydraulic.plan import Wanted, make_plan, wanted_of
 from mlflow_hydraulic.registry import STAGES, RegisteredModel, Registry, Version
-from mlflow_hydraulic.rollback import HELD, Rollback, decide, wanted_of
+from mlflow_hydraulic.rollback import HELD, Rollback, decide
 from tests.unit.worlds import running
 
 STAGE_PROD, ALIAS_PROD, BOTH_PROD = (preset(name)[1] for name in ("stages", "aliases", "both"))

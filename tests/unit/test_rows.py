@@ -97,8 +97,8 @@ def test_ragged_rows_are_left_to_the_careful_way_which_names_the_row() -> None:
 
 
 def test_whole_numbers_keep_their_bounds() -> None:
-    assert one("long").rows([[2**53], [-1.0]]).tolist() == [[2.0**53], [-1.0]]
-    for kind, value in (("long", 2**53 + 2), ("integer", 2**31), ("long", 0.5), ("float", 1e39)):
+    assert one("long").rows([[2**53 - 1], [-1.0]]).tolist() == [[2.0**53 - 1], [-1.0]]
+    for kind, value in (("long", 2**53), ("integer", 2**31), ("long", 0.5), ("float", 1e39)):
         problem = problem_of(lambda kind=kind, value=value: one(kind).rows([[value]]))
         assert (problem.row, problem.field) == (0, "x")
 

@@ -46,6 +46,7 @@ class MemoryRegistry:
     missing: set[str] = field(default_factory=set)
     away: HydraulicError | None = None
     reads: int = 0
+    workspace: str = "default"
     step: Callable[[str], None] = lambda _: None
 
     def read(self) -> Registry:
@@ -53,7 +54,8 @@ class MemoryRegistry:
         self.step("read")
         if self.away:
             raise self.away
-        return Registry(tuple(self.models.values()))
+        here = (replace(model, workspace=self.workspace) for model in self.models.values())
+        return Registry(tuple(here), (self.workspace,))
 
     def pin(self, version: Version) -> ModelVersion:
         self.step("pin")
@@ -76,6 +78,12 @@ class MemoryRegistry:
         old = found.version(number) or Version(model=model, number=number)
         new = replace(old, stage=stage, tags={**old.tags, **{f"hydraulic.{key}": tag for key, tag in tags.items()}})
         self.models[model] = replace(found, versions=tuple(sorted((*kept, new), key=lambda v: v.number)))
+
+    def alias(self, model: str, alias: str, number: int | None) -> None:
+        """Set an alias, or remove it; makes the model where there is none."""
+        found = self.models.get(model, RegisteredModel(name=model))
+        aliases = {name: value for name, value in found.aliases.items() if name != alias}
+        self.models[model] = replace(found, aliases=aliases if number is None else {**aliases, alias: number})
 
     def delete(self, model: str, number: int) -> None:
         found = self.models[model]
@@ -104,7 +112,7 @@ class MemoryTarget:
             raise self.away
         return list(self.deployments.values())
 
-    def apply(self, deployment: Deployment) -> None:
+    def apply(self, deployment: Deployment, seen: Running | None) -> None:
         self.step("before apply")
         for predictor in deployment.predictors:
             if predictor.model.version in self.failing:
@@ -120,7 +128,7 @@ class MemoryTarget:
             )
         self.step("after apply")
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, seen: Running | None) -> None:
         self.step("before delete")
         if self.deployments.pop(name, None):
             self.effects.append(f"delete {name}")

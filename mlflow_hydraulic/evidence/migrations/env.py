@@ -5,9 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
+from mlflow_hydraulic.evidence.database import VERSION_TABLE
 from mlflow_hydraulic.evidence.tables import metadata
-
-VERSION_TABLE = "alembic_version_hydraulic"
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -18,7 +17,12 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
 connection = context.config.attributes["connection"]
 assert isinstance(connection, Connection)  # noqa: S101 - alembic hands over what database.upgrade gave it
 context.configure(
-    connection=connection, target_metadata=metadata, version_table=VERSION_TABLE, include_name=ours, compare_type=True
+    connection=connection,
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    include_name=ours,
+    compare_type=True,
+    transactional_ddl=connection.dialect.name != "mysql",
 )
 with context.begin_transaction():
     context.run_migrations()

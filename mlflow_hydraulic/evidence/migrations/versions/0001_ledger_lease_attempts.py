@@ -18,10 +18,10 @@ def upgrade() -> None:
         sa.Column("at", sa.String(32), nullable=False),
         sa.Column("workspace", sa.String(63), nullable=False),
         sa.Column("actor", sa.String(256), nullable=False),
-        sa.Column("verb", sa.String(64), nullable=False),
+        sa.Column("verb", sa.String(32), nullable=False),
         sa.Column("model", sa.String(256), nullable=False),
-        sa.Column("subject", sa.String(512), nullable=False),
-        sa.Column("environment", sa.String(64), nullable=False),
+        sa.Column("subject", sa.String(640), nullable=False),
+        sa.Column("environment", sa.Text, nullable=False),
         sa.Column("before", sa.Text, nullable=False),
         sa.Column("after", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name="pk_hydraulic_ledger"),
     )
     op.create_index("ix_hydraulic_ledger_model", "hydraulic_ledger", ["model", "seq"])
+    op.create_index("ix_hydraulic_ledger_verb", "hydraulic_ledger", ["verb", "workspace", "subject", "seq"])
     head = op.create_table(
         "hydraulic_ledger_head",
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
@@ -40,7 +41,7 @@ def upgrade() -> None:
     op.bulk_insert(head, [{"id": 1, "seq": 0, "hash": "0" * 64}])
     op.create_table(
         "hydraulic_lease",
-        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(128), nullable=False),
         sa.Column("holder", sa.String(256), nullable=False),
         sa.Column("until", sa.String(32), nullable=False),
         sa.Column("term", sa.BigInteger, nullable=False),
@@ -49,7 +50,7 @@ def upgrade() -> None:
     op.create_table(
         "hydraulic_attempts",
         sa.Column("environment", sa.String(64), nullable=False),
-        sa.Column("model", sa.String(256), nullable=False),
+        sa.Column("model", sa.String(320), nullable=False),
         sa.Column("wanted", sa.String(512), nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("permanent", sa.Integer, nullable=False),
