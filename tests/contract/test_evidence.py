@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -226,7 +227,7 @@ def test_a_chain_is_read_while_it_grows(evidence: Engine) -> None:
         finally:
             ended.set()
         writer.result()
-    assert [found.faults for found in seen] == [()] * 20
+    assert {found.faults for found in seen} == {()}
     assert seen[-1].rows > seen[0].rows
 
 
