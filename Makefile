@@ -22,7 +22,7 @@ help:
 	@echo "make stop        stop what quickstart left running"
 	@echo "make test        set up and run all checks: $(STAGES)"
 	@echo "make bench       measure the ratios that README states"
-	@echo "make clean       stop what quickstart left running; remove environments, caches and the quickstart folder"
+	@echo "make clean       stop what quickstart left running; DELETE its registry and models (quickstart/), environments and caches"
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 

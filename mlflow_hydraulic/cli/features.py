@@ -76,7 +76,7 @@ def _encoded(rows: pd.DataFrame, suffix: str) -> bytes:
     if suffix == ".csv":
         return str(rows.to_csv()).encode()
     if suffix == ".json":
-        return str(rows.to_json(orient="split", double_precision=15)).encode()
+        return str(rows.to_json(orient="records", double_precision=15)).encode()
     return bytes(rows.to_parquet())
 
 

@@ -84,7 +84,7 @@ def test_features_are_written_whole(parquet: Path, tmp_path: Path, suffix: str) 
     read = {
         "csv": lambda: pd.read_csv(out, index_col="cycle"),
         "parquet": lambda: pd.read_parquet(out),
-        "json": lambda: pd.read_json(out, orient="split"),
+        "json": lambda: pd.read_json(out),
     }[suffix]()
     expected = CycleMeans().fit_transform(labelled_cycles()).to_numpy()
     assert list(read.columns) == SENSOR_COLUMNS
