@@ -1,9 +1,9 @@
 """Keep-alive HTTP/1.1 connections from the router to one scorer. Called by router, shadow and scorers.
 
-Written on httptools because the router must know whether a request was sent before it asks again, which aiohttp's
-client does not tell, and because it is quicker: `python -m benchmarks router`, 3 rounds on two busy cores, had 1.9, 1.2
-and 1.1 times the requests/s of aiohttp as a plain proxy at 1, 8 and 64 connections, and 0.42, 0.28 and 0.27 of those of
-the scorer asked directly. Within those rounds figures differed by up to three times.
+Written on httptools because the router must know whether a request was sent before it asks again. Not for speed: in
+`python -m benchmarks router`, 3 rounds on two busy cores, it had 1.9, 1.2 and 1.1 times the requests/s of aiohttp as a
+plain proxy at 1, 8 and 64 connections, but in a later round at higher load aiohttp was ahead at 1 and 8. Against the
+scorer asked directly it had 0.42, 0.28 and 0.27. Within those rounds figures differed by up to three times.
 """
 
 from __future__ import annotations
