@@ -92,6 +92,11 @@ class KubernetesOptions:
     grace_s: int = _option(
         60, kinds.whole(1, 3600), "how long a stopping pod may take to answer what it accepted, in s"
     )
+    gateway_url: str = _option(
+        "",
+        kinds.url("http", "https"),
+        "where callers reach the gateway (Istio, Ambassador); else the API server's service proxy is asked",
+    )
     timeout_ms: int = _option(0, kinds.whole(0, 3_600_000), "longest a request may take, in ms; 0 leaves the gateway's")
     max_unavailable: str = _option("", kinds.budget, "disruption budget: pods that may be away at once")
     logger_url: str = _option("", kinds.url("http", "https"), "where requests and answers are logged to")

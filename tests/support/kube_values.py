@@ -86,6 +86,7 @@ CHOICES: dict[str, list[str]] = {
     "autoscale_cpu": ["50"],
     "start_timeout_s": ["5", "601"],
     "probe_failures": ["1"],
+    "gateway_url": ["https://istio.example"],
     "timeout_ms": ["0", "2500"],
     "max_unavailable": ["1", "25%"],
     "logger_url": ["http://broker-ingress.knative-eventing/ml/default"],

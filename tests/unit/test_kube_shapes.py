@@ -42,6 +42,7 @@ ASKED: dict[str, tuple[Deployment, dict[str, str]]] = {
     "disruption budget": (deployment(), {"max_unavailable": "1"}),
     "request log": (deployment(), {"logger_url": "http://broker"}),
     "request timeout": (deployment(), {"timeout_ms": "2000"}),
+    "gateway": (deployment(), {"gateway_url": "http://istio"}),
     "init container brings the model": (deployment(), {"delivery": "initializer"}),
     "server prepackaged-mlflow": (deployment(), {"server": "prepackaged-mlflow"}),
     "server mlserver": (deployment(), {"server": "mlserver", "protocol": "v2"}),
