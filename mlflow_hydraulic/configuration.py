@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import time
 from typing import Any
 
+from mlflow_hydraulic import typed
 from mlflow_hydraulic.bindings import Environment, Selector, preset
 from mlflow_hydraulic.deployment import check_name
 from mlflow_hydraulic.errors import BadInput
@@ -51,8 +52,8 @@ class Configuration:
 
 def read_configuration(tables: Mapping[str, Any]) -> Configuration:  # Any: parsed TOML
     """The configuration from parsed TOML; `BadInput` names the key that is wrong and the known ones."""
-    environments = {env.name: env for env in preset(_text("bindings", tables.get("bindings", "stages")))}
-    for name, table in _table("environments", tables.get("environments", {})).items():
+    environments = {env.name: env for env in preset(typed.text("bindings", tables.get("bindings", "stages")))}
+    for name, table in typed.table("environments", tables.get("environments", {})).items():
         check_name("environment", name)
         environments[name] = _environment(name, table, environments.get(name))
     known = set(environments)
@@ -82,13 +83,13 @@ def _refuse_shared(environments: Iterable[Environment]) -> None:
 
 def _environment(name: str, table: Any, base: Environment | None) -> Environment:
     where = f"environments.{name}"
-    given = _known(where, _table(where, table), ENVIRONMENT_KEYS)
+    given = typed.known(where, typed.table(where, table), ENVIRONMENT_KEYS)
     values: dict[str, Any] = {
-        key: tuple(Selector.parse(text) for text in _texts(f"{where}.{key}", value))
+        key: tuple(Selector.parse(text) for text in typed.texts(f"{where}.{key}", value))
         if key in ("champion", "challenger")
-        else _table(f"{where}.{key}", value)
+        else typed.table(f"{where}.{key}", value)
         if key == "kubernetes"
-        else _text(f"{where}.{key}", value)
+        else typed.text(f"{where}.{key}", value)
         for key, value in given.items()
     }
     environment = replace(base or Environment(name=name, namespace=name), **values)
@@ -99,74 +100,43 @@ def _environment(name: str, table: Any, base: Environment | None) -> Environment
 
 
 def _policy(tables: Mapping[str, Any], environments: set[str]) -> Policy:
-    table = _table("policy", tables.get("policy", {}))
+    table = typed.table("policy", tables.get("policy", {}))
     lists = ("protected_aliases", "protected_by")
-    given = _known("policy", table, (*sorted(environments), *lists))
+    given = typed.known("policy", table, (*sorted(environments), *lists))
     rules = dict(Policy().rules)
     for name in environments & set(given):
         rules[name] = _rule(f"policy.{name}", given[name], rules.get(name, Rule()))
     roles: dict[str, tuple[str, ...]] = {}
-    for role, users in _table("roles", tables.get("roles", {})).items():
-        for user in _texts(f"roles.{role}", users):
+    for role, users in typed.table("roles", tables.get("roles", {})).items():
+        for user in typed.texts(f"roles.{role}", users):
             roles[user] = (*roles.get(user, ()), role)
-    aliases = {key: _texts(f"policy.{key}", given[key]) for key in lists if key in given}
+    aliases = {key: typed.texts(f"policy.{key}", given[key]) for key in lists if key in given}
     return Policy(rules=rules, roles=roles, **aliases)
 
 
 def _rule(where: str, table: Any, base: Rule) -> Rule:
-    given = _known(where, _table(where, table), RULE_KEYS)
+    given = typed.known(where, typed.table(where, table), RULE_KEYS)
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key == "allow":
-            values[key] = _texts(f"{where}.{key}", value)
+            values[key] = typed.texts(f"{where}.{key}", value)
         elif key == "closed":
-            values[key] = tuple(_window(f"{where}.closed", window) for window in _list(f"{where}.closed", value))
-        elif isinstance(value, bool):
-            values[key] = value
+            values[key] = tuple(_window(f"{where}.closed", window) for window in typed.items(f"{where}.closed", value))
         else:
-            raise BadInput(f"{where}.{key}={value!r}: must be true or false")
+            values[key] = typed.truth(f"{where}.{key}", value)
     return replace(base, **values)
 
 
 def _window(where: str, table: Any) -> Window:
-    given = _known(where, _table(where, table), ("days", "start", "end"))
+    given = typed.known(where, typed.table(where, table), ("days", "start", "end"))
     times = {key: _time(f"{where}.{key}", given[key]) for key in ("start", "end") if key in given}
-    return Window(days=_texts(f"{where}.days", given.get("days", [])), **times)
+    return Window(days=typed.texts(f"{where}.days", given.get("days", [])), **times)
 
 
 def _time(where: str, value: Any) -> time:
     if isinstance(value, time):
         return value
     try:
-        return time.fromisoformat(_text(where, value))
+        return time.fromisoformat(typed.text(where, value))
     except ValueError as error:
         raise BadInput(f'{where}={value!r}: write a time of day in UTC such as "18:00"') from error
-
-
-def _known(where: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, Any]:
-    for key in table:
-        if key not in keys:
-            raise BadInput(f"{where}.{key}: no such key; known are {', '.join(keys)}")
-    return table
-
-
-def _table(where: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise BadInput(f"{where}={value!r}: must be a table")
-    return value
-
-
-def _list(where: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise BadInput(f"{where}={value!r}: must be a list")
-    return value
-
-
-def _texts(where: str, value: Any) -> tuple[str, ...]:
-    return tuple(_text(where, item) for item in _list(where, value))
-
-
-def _text(where: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise BadInput(f"{where}={value!r}: must be a text")
-    return value

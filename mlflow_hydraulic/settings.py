@@ -21,7 +21,7 @@ else:
 
 PREFIX = "HYDRAULIC_"
 NUMBERS = ("max_body_mb", "max_rows", "threads", "start_timeout_s", "drain_timeout_s", "interval_s", "lease_s")
-TABLES = ("bindings", "environments", "policy", "roles")  # read by `configuration`
+TABLES = ("bindings", "environments", "policy", "roles", "monitor")  # read by `configuration`, `monitor`
 
 
 def _setting(default: Any, doc: str, unit: str = "") -> Any:  # Any: dataclasses.field is typed by its default
@@ -92,7 +92,7 @@ def _from_file(environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
 
 
 def read_tables(environ: Mapping[str, str] | None = None) -> dict[str, Any]:  # Any: parsed TOML
-    """The file's tables, which rooms of their own read: environments, bindings, policy, roles."""
+    """The file's tables, which rooms of their own read: environments, bindings, policy, roles, monitor."""
     values = _from_file(os.environ if environ is None else environ)[1]
     return {key: value for key, value in values.items() if key in TABLES}
 

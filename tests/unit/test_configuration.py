@@ -41,6 +41,8 @@ reason_required = true
 [roles]
 operator = ["ds1", "ds2"]
 reader = ["ds1"]
+[monitor]
+notify = ["log"]
 """
 
 
