@@ -169,11 +169,13 @@ def test_unknown_fields_of_built_in_kinds(cluster: Cluster) -> None:
     }
     spec = {"selector": {"matchLabels": {"a": "b"}}, "replicas": 0, "template": template}
     body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "typo"}, "spec": spec}
-    apps = client.AppsV1Api(cluster.api)
-    create = apps.create_namespaced_deployment
-    told = refused(400, create, cluster.namespace, body, field_validation="Strict", dry_run="All")
+    # Not by the typed client: from 37 on it refuses such a body itself.
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments"
+    query = [("fieldValidation", "Strict"), ("dryRun", "All")]
+    told = refused(400, cluster.dynamic.request, "post", path, body=body, query_params=query)
     assert 'unknown field "spec.template.spec.containers[0].imagee"' in told["message"]
-    told = refused(422, create, cluster.namespace, {**body, "spec": {**spec, "selector": None}})
+    del spec["selector"]
+    told = refused(422, cluster.dynamic.request, "post", path, body=body)
     assert "spec.selector" in {cause["field"] for cause in told["details"]["causes"]}
 
 

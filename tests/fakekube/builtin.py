@@ -12,7 +12,14 @@ from typing import Any
 from kubernetes import client
 
 Json = dict[str, Any]
-SCALARS = {"str": "string", "int": "integer", "bool": "boolean", "float": "number", "datetime": "string"}
+SCALARS = {
+    "str": "string",
+    "int": "integer",
+    "bool": "boolean",
+    "float": "number",
+    "datetime": "string",
+    "bytes": "string",
+}
 ANYTHING: Json = {"x-kubernetes-preserve-unknown-fields": True}
 QUANTITIES = {"limits", "requests", "hard", "used", "sizeLimit", "averageValue"}
 # The lists that the API server merges item by item, and the fields that tell the items apart.
@@ -49,7 +56,12 @@ def _model(name: str) -> Json:
 
 
 def _is_required(model: Any, field: str) -> bool:
-    """Whether the model refuses None: the only place where the client says so."""
+    """What clients from 37 on say in pydantic's words; before, a model tells by refusing None."""
+    if hasattr(model, "model_fields"):
+        alias = model.attribute_map[field]
+        return any(
+            one.is_required() for name, one in model.model_fields.items() if alias in (one.serialization_alias, name)
+        )
     blank = model.__new__(model)
     blank.local_vars_configuration = client.Configuration()
     try:
