@@ -1,0 +1,126 @@
+"""What this package asks of the Kubernetes API, right by right, each with its reason: the one list of it.
+
+Preflight asks the cluster for these; the Helm chart grants these and no others (a test holds both to this list); the
+table in cluster/README.md is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OBSERVE = ("get", "list", "watch")
+CHANGE = ("create", "patch", "delete")  # apply is a patch, and the first one of an object needs create too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """One thing that is done to one kind of object, in one namespace. resource: plural, with its subresource.
+
+    names: the only objects that it is needed for; none: all of the namespace.
+    """
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    why: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """As `kubectl auth can-i` spells it: pods/log, deployments.apps."""
+        plural, slash, sub = self.resource.partition("/")
+        return f"{plural}.{self.group}{slash}{sub}" if self.group else self.resource
+
+
+# Whatever the shape: to tell how a deployment fares, and why it fails.
+EVERYWHERE = (
+    Right(group="", resource="pods", verbs=("get", "list"), why="states and causes: image, memory, crash, schedule"),
+    Right(group="", resource="pods/log", verbs=("get",), why="the last lines of a pod that fails"),
+    Right(group="", resource="events", verbs=("list",), why="why no pod came: quota, scheduling, image"),
+)
+# Of these the operator of a shape makes its own; the target reads them to know that an update has rolled out.
+OWNED = (Right(group="apps", resource="deployments", verbs=OBSERVE, why="whether the new version has rolled out"),)
+PROXIED = (
+    Right(
+        group="",
+        resource="services/proxy",
+        verbs=("get", "create"),
+        why="predict and explain where no gateway is configured",
+    ),
+)
+SHAPES: dict[str, tuple[Right, ...]] = {
+    "seldon": (
+        Right(
+            group="machinelearning.seldon.io",
+            resource="seldondeployments",
+            verbs=(*OBSERVE, *CHANGE),
+            why="the deployments themselves",
+        ),
+        *OWNED,
+        *EVERYWHERE,
+    ),
+    "kserve": (
+        Right(
+            group="serving.kserve.io",
+            resource="inferenceservices",
+            verbs=(*OBSERVE, *CHANGE),
+            why="the deployments themselves",
+        ),
+        *OWNED,
+        *EVERYWHERE,
+    ),
+    "plain": (
+        Right(group="apps", resource="deployments", verbs=(*OBSERVE, *CHANGE), why="the deployments themselves"),
+        Right(group="", resource="services", verbs=("get", "list", *CHANGE), why="the address of a deployment"),
+        Right(
+            group="autoscaling",
+            resource="horizontalpodautoscalers",
+            verbs=("get", "list", *CHANGE),
+            why="where autoscaling is asked for",
+        ),
+        Right(
+            group="policy",
+            resource="poddisruptionbudgets",
+            verbs=("get", "list", *CHANGE),
+            why="where a disruption budget is asked for",
+        ),
+        *EVERYWHERE,
+    ),
+}
+
+
+def deployment_rights(shape: str, *, proxy: bool = True) -> tuple[Right, ...]:
+    """What the target needs in the namespace of an environment. proxy: no gateway is configured there."""
+    return (*SHAPES[shape], *(PROXIED if proxy else ()))
+
+
+def leader_rights(lease: str) -> tuple[Right, ...]:
+    """What a controller needs in its own namespace to be elected by the Lease of that name."""
+    group, resource = "coordination.k8s.io", "leases"
+    return (
+        Right(group=group, resource=resource, verbs=("create",), why="the first controller makes the Lease"),
+        Right(group=group, resource=resource, verbs=("get", "update"), names=(lease,), why="hold it, and see who does"),
+    )
+
+
+def role_rules(rights: Iterable[Right]) -> list[dict[str, list[str]]]:
+    """The rules of a Role that grants these and nothing else, in their order."""
+    return [
+        {
+            "apiGroups": [right.group],
+            "resources": [right.resource],
+            **({"resourceNames": list(right.names)} if right.names else {}),
+            "verbs": list(right.verbs),
+        }
+        for right in rights
+    ]
+
+
+def table_markdown(rights: Iterable[Right]) -> str:
+    """The rights as the documentation shows them."""
+    lines = ["| what | verbs | why |", "|---|---|---|"]
+    for right in rights:
+        only = f" named {', '.join(right.names)}" if right.names else ""
+        lines.append(f"| `{right.kind}`{only} | {', '.join(right.verbs)} | {right.why} |")
+    return "\n".join(lines) + "\n"
