@@ -8,6 +8,9 @@ characters, 63 of a workspace) joined as we join them, within the 3072 bytes, 4 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy.dialects.mysql import LONGTEXT
+
+LONG_TEXT = Text().with_variant(LONGTEXT(), "mysql")  # MySQL's TEXT ends at 64 kB
 
 metadata = MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_name)s"},
@@ -60,4 +63,42 @@ attempts = Table(
     Column("permanent", Integer, nullable=False),
     Column("not_before", String(32), nullable=False),
     Column("cause", Text, nullable=False),
+)
+
+findings = Table(
+    "hydraulic_findings",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("until_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("looked", String(32), nullable=False),
+    Column("workspace", String(63), nullable=False),
+    Column("environment", String(64), nullable=False),
+    Column("deployment", String(64), nullable=False),
+    Column("predictor", String(64), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("rule", String(200), nullable=False),
+    Column("colour", String(8), nullable=False),
+    Column("said", Text, nullable=False),
+    Column("plot", LONG_TEXT, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Index("ix_hydraulic_findings_place", "workspace", "environment", "deployment"),
+)
+
+outbox = Table(
+    "hydraulic_outbox",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("workspace", String(63), nullable=False),
+    Column("channel", String(64), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("made", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", String(32), nullable=False),
+    Column("done", String(32), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("body", LONG_TEXT, nullable=False),
+    Index("ix_hydraulic_outbox_state", "state", "workspace", "channel", "seq"),
 )

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, String, text
 
@@ -68,16 +70,31 @@ def test_rows_of_an_older_schema_survive_the_upgrade(
     evidence: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(evidence, 3)
+    was = database.newest()
     migrations = shutil.copytree(database.MIGRATIONS, tmp_path / "migrations")
     (migrations / "versions" / "next.py").write_text(
-        "from alembic import op\nrevision, down_revision = 'next', '0001'\n"
+        f"from alembic import op\nrevision, down_revision = 'next', '{was}'\n"
         "def upgrade(): op.create_index('ix_next', 'hydraulic_lease', ['holder'])\n"
     )
     monkeypatch.setattr(database, "MIGRATIONS", migrations)
-    with pytest.raises(Failed, match="evidence schema is 0001, this package needs next"):
+    with pytest.raises(Failed, match=f"evidence schema is {was}, this package needs next"):
         database.check(evidence)
     assert database.upgrade(evidence) == database.check(evidence) == "next"
     assert (verification(evidence).rows, verification(evidence).holds) == (3, True)
+
+
+def test_a_ledger_of_the_first_schema_is_upgraded(database_uri: str) -> None:
+    engine = database.open_database(database_uri)
+    with engine.begin() as connection:
+        connection.execute(text("create table registered_models (name varchar(9) primary key)"))
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(database.MIGRATIONS))
+        command.upgrade(config, "0001")
+    fill(engine, 2)
+    with pytest.raises(Failed, match="evidence schema is 0001"):
+        database.check(engine)
+    assert database.upgrade(engine) == database.newest()
+    assert (verification(engine).rows, verification(engine).holds) == (2, True)
 
 
 def test_the_longest_names_fit(evidence: Engine) -> None:
