@@ -1,108 +1,94 @@
-"""An environment's target as the controller's pass uses it: what runs there, apply until healthy, delete."""
+"""The targets that the environments name, opened for the controller's passes. Called by `cli.world` and `cli.up`.
+
+Neither room is imported before an environment names it: the Kubernetes client is an extra.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from mlflow_hydraulic.bindings import Environment
-from mlflow_hydraulic.deploy_targets.local.target import LocalTarget, Mode
-from mlflow_hydraulic.deployment import Deployment, Observed
-from mlflow_hydraulic.errors import BadInput, Conflict, Failed, Unavailable
+from mlflow_hydraulic.deployment import Deployment, ModelVersion
+from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.plan import Running
 from mlflow_hydraulic.settings import Settings
 
-KNOWN = (LocalTarget.name,)
+LOCAL = "seldon-local"
+KUBERNETES = "seldon"
+KNOWN = (LOCAL, KUBERNETES, f"{KUBERNETES}://CONTEXT")
 
 
-class LocalEnvironment:
-    """The deployments of one environment as processes on this machine, in the namespace that it names.
+class Opened(Protocol):
+    """A target as `world.Target` has it, that also tells where it is."""
 
-    What it shows has its generation: a change is made to what was seen for its plan, or not at all, so that a
-    controller that slept through the end of its lease changes nothing.
-    """
+    @property
+    def place(self) -> str: ...
 
-    def __init__(self, environment: Environment, target: LocalTarget, home: Path) -> None:
-        self._environment = environment
-        self._target = target
-        self._folder = home / "local" / environment.namespace
-        self._was_there = False
+    def observe(self) -> Sequence[Running]: ...
 
-    def observe(self) -> list[Running]:
-        """All that serves or is to serve there; a deployment that cannot be read is left to `hydraulic local`.
+    def apply(self, deployment: Deployment, seen: Running | None) -> None: ...
 
-        `Unavailable` where the folder cannot be read, or was there and is gone: nobody can tell what runs then.
-        """
-        try:
-            self._look()
-            found = self._target.observe(self._environment.namespace)
-        except OSError as error:
-            raise Unavailable(f"{self._folder} cannot be read: {error}; what serves goes on serving") from error
-        seen = (running(self._environment.name, one) for one in found)
-        return [one for one in seen if one is not None]
-
-    def _look(self) -> None:
-        try:
-            with os.scandir(self._folder):
-                self._was_there = True
-        except FileNotFoundError:
-            if self._was_there:
-                raise
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._was_there = True
-
-    def apply(self, deployment: Deployment, seen: Running | None) -> None:
-        """Create or update, and return when it is healthy. `Unavailable` where a later try may succeed."""
-        mode: Mode = "create" if seen is None else "either"
-        with _retryable():
-            self._look()
-            made = self._target.apply(deployment, mode=mode, expected=seen.generation if seen else None)
-        if made.state != "healthy":
-            raise Unavailable(f"deployment {deployment.name!r} is {made.state}: {made.cause}")
-
-    def delete(self, name: str, seen: Running | None) -> None:
-        with _retryable():
-            self._look()
-            expected = seen.generation if seen else None
-            self._target.delete(self._environment.namespace, name, expected=expected)
+    def delete(self, name: str, seen: Running | None) -> None: ...
 
 
-@contextmanager
-def _retryable() -> Iterator[None]:
-    """A disk that is full and a deployment that somebody else changed are no faults of the model: they pass."""
-    try:
-        yield
-    except Conflict as error:
-        raise Unavailable(f"somebody else was quicker: {error}") from error
-    except Failed as error:
-        if isinstance(error.__cause__, OSError):
-            raise Unavailable(str(error)) from error
-        raise
-    except OSError as error:
-        raise Unavailable(f"{error}; check the disk and HYDRAULIC_HOME") from error
+@dataclass(frozen=True, kw_only=True)
+class Mlflow:
+    """What targets must know of MLflow. tracking_uri: that of this process. storage: where a model's files lie."""
+
+    tracking_uri: str
+    storage: Callable[[ModelVersion], str]
 
 
-def running(environment: str, observed: Observed) -> Running | None:
-    """What a target shows, in the plan's words; None where nothing is known of it."""
-    if observed.deployment is None or observed.state == "not found":
-        return None
-    # Stopped, killed, the machine restarted, or its deletion was interrupted: an update brings it back.
-    not_running = observed.state in ("unhealthy", "terminating") and observed.pid is None
-    return Running(
-        environment=environment,
-        deployment=observed.deployment,
-        state="failed" if not_running else observed.state,
-        endpoint=observed.url,
-        cause=observed.cause,
-        generation=observed.generation,
-    )
+def open_environments(environments: Iterable[Environment], settings: Settings, mlflow: Mlflow) -> dict[str, Opened]:
+    """Target by environment; no request is made. `BadInput` where two are in one place: each would end the other's."""
+    targets: dict[str, Opened] = {}
+    owners: dict[str, str] = {}
+    for environment in environments:
+        target = open_environment(environment, settings, mlflow)
+        owner = owners.setdefault(target.place, environment.name)
+        if owner != environment.name:
+            raise BadInput(
+                f"environments.{environment.name} is in the same place as {owner}, {target.place}: give each "
+                f"environment a namespace of its own"
+            )
+        targets[environment.name] = target
+    return targets
 
 
-def open_environment(environment: Environment, settings: Settings) -> LocalEnvironment:
-    """The target that `environment` names; `BadInput` lists the known ones."""
-    if environment.target != LocalTarget.name:
-        known = ", ".join(KNOWN)
-        raise BadInput(f"environments.{environment.name}.target={environment.target!r}: known targets are {known}")
+def open_environment(environment: Environment, settings: Settings, mlflow: Mlflow) -> Opened:
+    """The target that `environment` names; `BadInput` lists the known ones, or says which option is wrong."""
+    where = f"environments.{environment.name}"
+    if environment.target == LOCAL:
+        if environment.kubernetes:
+            raise BadInput(f'{where}.kubernetes: {LOCAL} takes no such options: set {where}.target = "{KUBERNETES}"')
+        return _local(environment, settings)
+    if environment.target == KUBERNETES or environment.target.startswith(f"{KUBERNETES}:"):
+        return _kubernetes(where, environment, mlflow)
+    raise BadInput(f"{where}.target={environment.target!r}: known targets are {', '.join(KNOWN)}")
+
+
+def _local(environment: Environment, settings: Settings) -> Opened:
+    from mlflow_hydraulic.deploy_targets.local.environment import LocalEnvironment
+    from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
+
     return LocalEnvironment(environment, LocalTarget(settings), settings.home)
+
+
+def _kubernetes(where: str, environment: Environment, mlflow: Mlflow) -> Opened:
+    from mlflow_hydraulic.deploy_targets.kubernetes.environment import KubernetesEnvironment
+    from mlflow_hydraulic.deploy_targets.kubernetes.option_codec import options_from_table
+    from mlflow_hydraulic.deploy_targets.kubernetes.target import KubernetesTarget
+    from mlflow_hydraulic.deploy_targets.kubernetes.target_uri import parse_target
+
+    found = parse_target(environment.target)
+    if found.namespace:
+        raise BadInput(f'{where}.target={environment.target!r}: say {where}.namespace = "{found.namespace}" instead')
+    return KubernetesEnvironment(
+        environment,
+        KubernetesTarget(context=found.context),
+        options_from_table(f"{where}.kubernetes", environment.kubernetes),
+        tracking_uri=mlflow.tracking_uri,
+        storage=mlflow.storage,
+    )

@@ -21,6 +21,11 @@ def registry_uri() -> str:
     return str(mlflow.get_registry_uri())
 
 
+def tracking_uri() -> str:
+    """MLflow's address of this process."""
+    return str(mlflow.get_tracking_uri())
+
+
 def open_registry(client: MlflowClient, home: Path, workspace: str) -> MlflowRegistry:
     """The registry behind `client`. home: HYDRAULIC_HOME, where pinned models are kept."""
     return MlflowRegistry(client, lambda uri: fetch(uri, home), workspace)

@@ -92,15 +92,15 @@ def _run(residence: Residence, wish: Wish) -> None:
 def checked_settings(residence: Residence, wish: Wish) -> Settings:
     """The settings that server, controller and deployments will see; `BadInput` before anything is started."""
     from mlflow_hydraulic.configuration import read_configuration
-    from mlflow_hydraulic.deploy_targets.environment import open_environment
+    from mlflow_hydraulic.deploy_targets.environment import Mlflow, open_environments
     from mlflow_hydraulic.settings import read_settings, read_tables
 
     if wish.auth and find_spec("flask_wtf") is None:
         raise BadInput('--auth: MLflow\'s log-in is not installed here: pip install "mlflow-hydraulic[auth]"')
     environ = residence.environ(os.environ, wish.url, auth=False)
     settings = read_settings(environ)
-    for environment in read_configuration(read_tables(environ)).environments:
-        open_environment(environment, settings)
+    mlflow = Mlflow(tracking_uri=wish.url, storage=lambda model: model.uri)  # nothing is deployed by these
+    open_environments(read_configuration(read_tables(environ)).environments, settings, mlflow)
     return settings
 
 

@@ -7,7 +7,7 @@ import os
 from sqlalchemy import Engine
 
 from mlflow_hydraulic.configuration import Configuration, read_configuration
-from mlflow_hydraulic.deploy_targets.environment import open_environment
+from mlflow_hydraulic.deploy_targets.environment import Mlflow, open_environments
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.settings import Settings, read_settings, read_tables
@@ -29,14 +29,17 @@ def open_world(settings: Settings | None = None) -> World:
 
 def open_sources(settings: Settings | None = None) -> Sources:
     """What a plan is made from: the same without the evidence database."""
-    from mlflow_hydraulic.plugin.client import open_client, open_registry
+    from mlflow_hydraulic.plugin.client import open_client, open_registry, tracking_uri
+    from mlflow_hydraulic.plugin.storage import Storage
 
     settings = settings or read_settings()
     configuration = open_configuration()
+    client = open_client()
+    mlflow = Mlflow(tracking_uri=tracking_uri(), storage=Storage(client).of)
     return Sources(
-        registry=open_registry(open_client(), settings.home, workspace()),
+        registry=open_registry(client, settings.home, workspace()),
         environments=configuration.environments,
-        targets={env.name: open_environment(env, settings) for env in configuration.environments},
+        targets=open_environments(configuration.environments, settings, mlflow),
     )
 
 

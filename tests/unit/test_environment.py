@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_hydraulic.bindings import preset
-from mlflow_hydraulic.deploy_targets.environment import LocalEnvironment, running
+from mlflow_hydraulic.deploy_targets.local.environment import LocalEnvironment
 from mlflow_hydraulic.deploy_targets.local.folder import Folder, Wanted
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
 from mlflow_hydraulic.deployment import Deployment, Observed, Predictor
@@ -75,7 +75,7 @@ def test_what_is_as_it_was_seen_is_deleted(tmp_path: Path) -> None:
 
 
 class Refuses(LocalTarget):
-    """A target whose `apply` raises `error`, or shows `state`."""
+    """A target whose `apply` raises `error`, or gives `shown`, which is all that runs there."""
 
     error: Exception | None = None
     shown: Observed | None = None
@@ -85,6 +85,9 @@ class Refuses(LocalTarget):
             raise self.error
         assert self.shown
         return self.shown
+
+    def observe(self, namespace: str | None = None) -> list[Observed]:
+        return [self.shown] if self.shown else []
 
 
 def test_a_full_disk_passes_and_a_broken_model_does_not(tmp_path: Path) -> None:
@@ -106,12 +109,11 @@ def test_an_update_that_leaves_it_ill_is_no_success(tmp_path: Path) -> None:
         LocalEnvironment(DEV, target, tmp_path).apply(HERE, None)
 
 
-def test_what_has_no_process_has_failed_so_that_it_is_brought_back() -> None:
-    stopped = Observed(name="m", namespace="dev", state="unhealthy", desired=HERE)
+def test_what_has_no_process_has_failed_so_that_it_is_brought_back(tmp_path: Path) -> None:
+    target = Refuses(Settings(home=tmp_path))
+    dev = LocalEnvironment(DEV, target, tmp_path)
     for state in ("unhealthy", "terminating"):
-        one = running("dev", replace(stopped, state=state))
-        assert one is not None
-        assert one.state == "failed"
-        alive = running("dev", replace(stopped, state=state, pid=7))
-        assert alive is not None
-        assert alive.state == state
+        target.shown = Observed(name="m", namespace="dev", state=state, desired=HERE)
+        assert [one.state for one in dev.observe()] == ["failed"]
+        target.shown = replace(target.shown, pid=7)
+        assert [one.state for one in dev.observe()] == [state]

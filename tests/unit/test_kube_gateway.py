@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mlflow_hydraulic.deploy_targets.kubernetes.gateway import (
@@ -23,10 +25,10 @@ def address(path: str, dialect: str = "seldon", **more: object) -> Address:
     return Address(dialect=dialect, namespace="prod", path=path, **more)  # type: ignore[arg-type]
 
 
-SERVICE = {"service": "cooler-default", "port": 8000}
-MODEL = {"service": "cooler-default-model", "port": 9000}
-KSERVE = {"service": "cooler-predictor", "port": 80}
-PLAIN = {"service": "cooler", "port": 9000}
+SERVICE: dict[str, Any] = {"service": "cooler-default", "port": 8000}
+MODEL: dict[str, Any] = {"service": "cooler-default-model", "port": 9000}
+KSERVE: dict[str, Any] = {"service": "cooler-predictor", "port": 80}
+PLAIN: dict[str, Any] = {"service": "cooler", "port": 9000}
 PREDICT, EXPLAIN, ROWS, INFER = (
     "/api/v1.0/predictions",
     "/model/contribution",
