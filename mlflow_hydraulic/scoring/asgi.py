@@ -43,6 +43,7 @@ class ScorerApp:
     """One model in several dialects. The first dialect answers for paths that none of them owns.
 
     draining: set when the process is to end: readiness turns 503 and each answer closes its connection.
+    aliases: more paths, each with the path of a dialect that answers for it. headers: what every answer carries.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class ScorerApp:
         *,
         document: bytes | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
+        aliases: Mapping[str, str] | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self.metrics = Metrics(card)
         self.calls = SharedCalls(engine, self.metrics)
@@ -70,6 +73,11 @@ class ScorerApp:
         if document is not None:
             described = Answer(body=document)
             self._plain["GET", "/openapi.json"] = (dialects[0], lambda _: described)
+        for alias, path in (aliases or {}).items():
+            if path in self._score:
+                self._score[alias] = self._score[path]
+            self._plain |= {(method, alias): plain for (method, known), plain in self._plain.items() if known == path}
+        self._headers = list(headers)
         self._methods: dict[str, list[str]] = {path: ["POST"] for path in self._score}
         for method, path in self._plain:
             self._methods.setdefault(path, []).extend([method, "HEAD"] if method == "GET" else [method])
@@ -171,6 +179,7 @@ class ScorerApp:
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
             (ID_HEADER, prediction_id.encode("ascii")),
+            *self._headers,
         ]
         if answer.headers:
             headers.extend(answer.headers)

@@ -34,22 +34,29 @@ class ScorerServer(uvicorn.Server):
     idle connections get a moment to bring a request that is under way; then the process ends, with exit code 0.
     """
 
-    def __init__(self, config: uvicorn.Config, app: ScorerApp, drain_timeout_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: ScorerApp | None, drain_timeout_s: float) -> None:
         super().__init__(config)
         self._app = app
         self._drain_timeout_s = drain_timeout_s
-        tasks = self.server_state.tasks
-        app.calls.in_flight = tasks.__len__
+        self._watcher: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._app.reader.watch())
         await super().startup(sockets)
+        if self._app is not None:
+            self.attach(self._app)
+
+    def attach(self, app: ScorerApp) -> None:
+        """Look after `app` from now on; a pod has none before its model is loaded."""
+        self._app = app
+        app.calls.in_flight = self.server_state.tasks.__len__
+        self._watcher = asyncio.get_running_loop().create_task(app.reader.watch())
         gc.collect()
         gc.freeze()  # what is loaded now stays; the collector need not walk it again
         gc.set_threshold(GC_THRESHOLD)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.draining = True
+        if self._app is not None:
+            self._app.draining = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._drain_timeout_s
         log.info("draining: %d connections are open", len(self.server_state.connections))
@@ -70,9 +77,11 @@ class ScorerServer(uvicorn.Server):
             log.error("%d requests were not answered in %g s", len(self.server_state.tasks), self._drain_timeout_s)
             for task in self.server_state.tasks:
                 task.cancel()
-        self._watcher.cancel()
-        self._app.calls.close()
-        self._app.explainer.close()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._app is not None:
+            self._app.calls.close()
+            self._app.explainer.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
