@@ -1,6 +1,6 @@
 """`-C key=value` of the deployments clients: read, typed, checked, and put together to a deployment.
 
-Called by `plugin/deployments.py`. The keys stand in `KEYS`, which `mlflow deployments help` prints.
+Called by `plugin/deployments.py`. The keys of every target stand in `KEYS`; each target adds its own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,7 @@ KEYS = {
     "namespace": "where the deployment lives (that of the target URI, else default)",
     "environment": "the same as namespace",
     "wait": "true or false: return when it answers, or at once (true)",
-    "timeout_s": "how long to wait, in seconds (HYDRAULIC_START_TIMEOUT_S and HYDRAULIC_DRAIN_TIMEOUT_S together)",
-    "host": "address to listen on (HYDRAULIC_HOST)",
-    "port": "TCP port; 0 takes a free one and keeps it (0)",
-    "engine": "auto, onnx or pyfunc (auto: onnx where the model has a bundle with a graph)",
+    "timeout_s": "how long to wait, in seconds (as long as starting and stopping may take)",
 }
 ARM = re.compile(r"arm\.(?P<name>[^.]+)(?:\.(?P<what>traffic|replicas))?")
 
@@ -48,7 +45,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """All `-C` values of one call, typed; None where not given."""
+    """All `-C` values of one call, typed; None where not given. own: those that only the target knows, as texts."""
 
     main: Change = field(default_factory=Change)
     arms: Mapping[str, Change] = field(default_factory=dict)
@@ -56,19 +53,26 @@ class Config:
     namespace: str | None = None
     wait: bool = True
     timeout_s: float | None = None
-    host: str | None = None
-    port: int | None = None
-    engine: str | None = None
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_config(given: Mapping[str, object] | None) -> Config:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """The keys that only one target has, with their meaning; `takes` knows those too that hold a name, as env.NAME."""
+
+    keys: Mapping[str, str]
+    takes: Callable[[str], bool]
+
+
+def read_config(given: Mapping[str, object] | None, own: Own) -> Config:
     """The config of one call; `BadInput` names the key, its value, the rule and, for an unknown key, the known ones."""
     main, shadow, arms = Change(), Change(), dict[str, Change]()
     plain: dict[str, object] = {}
+    others: dict[str, str] = {}
     for key, raw in (given or {}).items():
         value = str(raw).strip()
         if key == "traffic":
-            main.traffic = _whole(key, value, 0, 100)
+            main.traffic = whole(key, value, 0, 100)
         elif key == "replicas":
             main.replicas = _replicas(key, value)
         elif key in ("shadow", "shadow.traffic", "shadow.replicas"):
@@ -78,12 +82,16 @@ def read_config(given: Mapping[str, object] | None) -> Config:
             if match["name"] in (MAIN, SHADOW):
                 raise BadInput(f"-C {key}={value}: {match['name']!r} is taken: give the arm another name")
             _one(arms.setdefault(match["name"], Change()), key, match["what"] or "", value)
+        elif key not in KEYS and own.takes(key):
+            others[key] = value
+        elif key not in KEYS:
+            raise BadInput(f"-C {key}={value}: there is no such key; known are {', '.join((*KEYS, *own.keys))}")
         else:
             name = "namespace" if key == "environment" else key
             if name in plain:
                 raise BadInput(f"-C {key}={value}: namespace and environment are the same thing: give one of them")
             plain[name] = _plain(key, value)
-    return Config(main=main, arms=arms, shadow=shadow, **plain)  # type: ignore[arg-type]  # typed by `_plain`
+    return Config(main=main, arms=arms, shadow=shadow, own=others, **plain)  # type: ignore[arg-type]  # typed by `_plain`
 
 
 def deployment_of(
@@ -145,7 +153,7 @@ def _one(change: Change, key: str, what: str, value: str) -> None:
     if what == "replicas":
         change.replicas = _replicas(key, value)
     elif what == "traffic":
-        change.traffic = _whole(key, value, 0, 100)
+        change.traffic = whole(key, value, 0, 100)
     else:
         uri, colon, share = value.rpartition(":")
         if not (colon and share.isascii() and share.isdigit()):
@@ -154,33 +162,31 @@ def _one(change: Change, key: str, what: str, value: str) -> None:
             raise BadInput(f'-C {key}={value}: write MODEL_URI:SHARE, as models:/cooler/2:20, or "none" to remove it')
         change.uri = NONE if uri.lower() == NONE else uri
         if share:
-            change.traffic = _whole(key, share, 0, 100)
+            change.traffic = whole(key, share, 0, 100)
 
 
 def _plain(key: str, value: str) -> object:
     if key in ("namespace", "environment"):
         check_name("namespace", value)
         return value
-    if key == "wait":
-        if value.lower() not in ("true", "false"):
-            raise BadInput(f"-C wait={value}: must be true or false")
-        return value.lower() == "true"
-    if key == "timeout_s":
-        return _seconds(key, value)
-    if key == "port":
-        return _whole(key, value, 0, 65535)
-    if key in ("host", "engine"):
-        return value
-    raise BadInput(f"-C {key}={value}: there is no such key; known are {', '.join(KEYS)}")
+    return flag(key, value) if key == "wait" else _seconds(key, value)
+
+
+def flag(key: str, value: str) -> bool:
+    """The truth value of `-C key=value`."""
+    if value.lower() not in ("true", "false"):
+        raise BadInput(f"-C {key}={value}: must be true or false")
+    return value.lower() == "true"
 
 
 def _replicas(key: str, value: str) -> int:
     if value == "0":
         raise BadInput(f'-C {key}=0: must be 1 or more; to stop serving use "mlflow deployments delete"')
-    return _whole(key, value, 1, 64)
+    return whole(key, value, 1, 64)
 
 
-def _whole(key: str, value: str, least: int, most: int) -> int:
+def whole(key: str, value: str, least: int, most: int) -> int:
+    """The number of `-C key=value`."""
     if not (value.isascii() and value.isdigit()) or not least <= int(value) <= most:
         raise BadInput(f"-C {key}={value}: must be a whole number from {least} to {most}")
     return int(value)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlparse
 
 from mlflow.deployments import BaseDeploymentClient, PredictionsResponse
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 
 from mlflow_hydraulic.deployment import Deployment, Exists, Observed, check_name
 from mlflow_hydraulic.errors import BadInput, HydraulicError, NotFound
-from mlflow_hydraulic.plugin import scoring_client
-from mlflow_hydraulic.plugin.config import MAIN, Config, deployment_of, read_config
+from mlflow_hydraulic.plugin.config import KEYS, MAIN, Config, Own, deployment_of, read_config
 from mlflow_hydraulic.plugin.errors import PluginError, to_mlflow, translated
 from mlflow_hydraulic.plugin.models import fetch
 from mlflow_hydraulic.settings import Settings, read_settings
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Json = dict[str, Any]  # Any: the value is JSON
-NAMESPACE = "default"
 FLAVORS = ("python_function", "hydraulic")
 
 
@@ -35,18 +32,27 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
     An endpoint is the address of a deployment and has its name: `create_endpoint` checks that the name is free,
     deployments created under it must have its name, and `delete_endpoint` deletes what answers there.
 
-    A target gives `_apply`, `_observe`, `_get`, `_delete`.
+    A target gives `own` (its `-C` keys) and the methods of the first group.
     """
 
     target_name: ClassVar[str]
+    own: ClassVar[Own]
 
     def __init__(self, target_uri: str) -> None:
         super().__init__(target_uri)
         with translated():
-            self.namespace = namespace_of(target_uri)
             self.settings: Settings = read_settings()
+            self.namespace = self._open(target_uri)
 
     # what a target gives
+    def _open(self, target_uri: str) -> str:
+        """Opens what `target_uri` names; the namespace that it means."""
+        raise NotImplementedError
+
+    def _check(self, config: Config) -> None:
+        """Raises `BadInput` for what is wrong with the target's own keys, before anything is fetched."""
+        raise NotImplementedError
+
     def _apply(self, deployment: Deployment, config: Config, *, create: bool, expected: int | None) -> Observed:
         raise NotImplementedError
 
@@ -57,6 +63,13 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         raise NotImplementedError
 
     def _delete(self, namespace: str, name: str, config: Config) -> None:
+        raise NotImplementedError
+
+    def _predict(self, observed: Observed, inputs: object) -> Json:
+        """{"predictions": ...} of what serves; `NotFound` where nothing answers."""
+        raise NotImplementedError
+
+    def _explain(self, observed: Observed, frame: pd.DataFrame) -> Json:
         raise NotImplementedError
 
     # deployments
@@ -74,7 +87,7 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         """
         with self._translated():
             _check_names(name, endpoint)
-            given = read_config(config)
+            given = self._read(config)
             _check_flavor(flavor)
             namespace = self._namespace(given)
             check_name("deployment", name)
@@ -103,7 +116,7 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         """
         with self._translated():
             _check_names(name, endpoint)
-            given = read_config(config)
+            given = self._read(config)
             _check_flavor(flavor)
             before = self._there(self._namespace(given), name)
             deployment = deployment_of(
@@ -122,7 +135,7 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         """Ends `name` after it answered what it had accepted. Nothing to do, and no error, where there is none."""
         with self._translated():
             _check_names(name, endpoint)
-            given = read_config(config)
+            given = self._read(config)
             self._delete(self._namespace(given), name, given)
 
     def list_deployments(self, endpoint: str | None = None) -> list[Json]:
@@ -141,8 +154,7 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
     ) -> PredictionsResponse:
         """The predictions for a DataFrame, an array, a dict of columns, a list of records, or a ready MLflow body."""
         with self._translated():
-            url = self._url(deployment_name, endpoint)
-            return PredictionsResponse(scoring_client.predict(url, inputs))
+            return PredictionsResponse(self._predict(self._asked(deployment_name, endpoint), inputs))
 
     def explain(
         self, deployment_name: str | None = None, df: pd.DataFrame | None = None, endpoint: str | None = None
@@ -154,20 +166,20 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         with self._translated():
             if df is None:
                 raise BadInput("explain: there are no rows: give a DataFrame")
-            return scoring_client.explain(self._url(deployment_name, endpoint), df)
+            return self._explain(self._asked(deployment_name, endpoint), df)
 
     # endpoints
     def create_endpoint(self, name: str, config: Mapping[str, object] | None = None) -> Json:
         """Checks that `name` is free for an endpoint; the deployment created under it makes the address."""
         with self._translated():
             check_name("endpoint", name)
-            namespace = self._namespace(read_config(config))
+            namespace = self._namespace(self._read(config))
             if self._get(namespace, name).state != "not found":
                 raise Exists(f"endpoint {name!r} exists already: it is the address of the deployment {name!r}")
             return {"name": name, "namespace": namespace, "state": "not found", "url": ""}
 
     def update_endpoint(self, endpoint: str, config: Mapping[str, object] | None = None) -> Json:
-        """Changes the address (-C host, port) or the shares of the deployment that answers there."""
+        """Changes the shares of the deployment that answers there, or the address (seldon-local: -C host, port)."""
         return self.update_deployment(endpoint, config=config)
 
     def delete_endpoint(self, endpoint: str) -> None:
@@ -185,6 +197,11 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
             return _endpoint(self._there(self.namespace, endpoint))
 
     # shared
+    def _read(self, config: Mapping[str, object] | None) -> Config:
+        given = read_config(config, self.own)
+        self._check(given)
+        return given
+
     def _fetch(self, uri: str) -> Any:  # Any: see `Fetch`; a method cannot be annotated shorter
         return fetch(uri, self.settings.home)
 
@@ -201,16 +218,13 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
             )
         return observed
 
-    def _url(self, name: str | None, endpoint: str | None) -> str:
+    def _asked(self, name: str | None, endpoint: str | None) -> Observed:
         if (name is None) == (endpoint is None) and name != endpoint:
             raise BadInput(f"deployment {name!r} and endpoint {endpoint!r} were both named: name one")
         wanted = name or endpoint
         if wanted is None:
             raise BadInput("name a deployment or an endpoint")
-        observed = self._there(self.namespace, wanted)
-        if not observed.url or observed.pid is None:
-            raise NotFound(f"deployment {wanted!r} does not answer: {observed.cause or observed.state}")
-        return observed.url
+        return self._there(self.namespace, wanted)
 
     def _translated(self) -> Any:  # Any: a context manager
         return _translated()
@@ -246,7 +260,7 @@ def described(observed: Observed) -> Json:
         "cause": observed.cause,
         "log": list(observed.log),
         "generation": observed.generation,
-        "pid": observed.pid,
+        **({"pid": observed.pid} if observed.pid is not None else {}),
     }
 
 
@@ -273,18 +287,16 @@ def _endpoint(observed: Observed) -> Json:
     }
 
 
-def namespace_of(target_uri: str) -> str:
-    """The namespace in `seldon-local`, `seldon-local:/dev` or `seldon-local://dev`.
+def key_help(own: Own) -> str:
+    """Every `-C` key with its meaning, a line each."""
+    keys = {**KEYS, **own.keys}
+    width = min(24, max(map(len, keys)))
+    return "\n".join(f"  {key:<{width}}  {text}" for key, text in keys.items())
 
-    >>> namespace_of("seldon-local"), namespace_of("seldon-local:/dev"), namespace_of("seldon-local://prod/")
-    ('default', 'dev', 'prod')
-    """
-    parsed = urlparse(target_uri)
-    if parsed.query or parsed.fragment:
-        raise BadInput(f"target {target_uri!r}: write TARGET, TARGET:/NAMESPACE or TARGET://NAMESPACE")
-    rest = (parsed.netloc + parsed.path).strip("/") if parsed.scheme else ""
-    check_name("namespace", rest or NAMESPACE)
-    return rest or NAMESPACE
+
+def no_answer(observed: Observed) -> NotFound:
+    """The error for a deployment that is there and answers nothing."""
+    return NotFound(f"deployment {observed.name!r} does not answer: {observed.cause or observed.state}")
 
 
 def _check_names(name: str, endpoint: str | None) -> None:

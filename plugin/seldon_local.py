@@ -7,15 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
 
 from mlflow_hydraulic.deploy_targets.local.folder import Options
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
-from mlflow_hydraulic.deployment import Deployment, Observed
-from mlflow_hydraulic.plugin import deployments
-from mlflow_hydraulic.plugin.config import KEYS, Config
+from mlflow_hydraulic.deployment import Deployment, Observed, check_name
+from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.plugin import deployments, scoring_client
+from mlflow_hydraulic.plugin.config import Config, Own, whole
 from mlflow_hydraulic.plugin.errors import translated
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TARGET = "seldon-local"
+NAMESPACE = "default"
+KEYS = {
+    "host": "address to listen on (HYDRAULIC_HOST)",
+    "port": "TCP port; 0 takes a free one and keeps it (0)",
+    "engine": "auto, onnx or pyfunc (auto: onnx where the model has a bundle with a graph)",
+}
+OWN = Own(keys=KEYS, takes=KEYS.__contains__)
 HELP = """\
 seldon-local: deployments as supervised processes on this machine, each behind one port.
 
@@ -30,6 +43,7 @@ What a deployment is
 
 Config, -C KEY=VALUE
 {keys}
+  How long starting and stopping may take is said by HYDRAULIC_START_TIMEOUT_S and HYDRAULIC_DRAIN_TIMEOUT_S.
 
 A model URI is anything MLflow knows: models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME/Production,
 runs:/RUN/PATH, a folder. An alias or stage is resolved once, at the call. In MODEL_URI:SHARE the share is what follows
@@ -60,10 +74,14 @@ class SeldonLocalClient(deployments.DeploymentClient):
     """`mlflow deployments -t seldon-local`; see `target_help`."""
 
     target_name = TARGET
+    own = OWN
 
-    def __init__(self, target_uri: str) -> None:
-        super().__init__(target_uri)
+    def _open(self, target_uri: str) -> str:
         self._target = LocalTarget(self.settings)
+        return namespace_of(target_uri)
+
+    def _check(self, config: Config) -> None:
+        _options(Options(), config)
 
     def _apply(self, deployment: Deployment, config: Config, *, create: bool, expected: int | None) -> Observed:
         options = self._target.options(deployment.namespace, deployment.name)
@@ -85,16 +103,43 @@ class SeldonLocalClient(deployments.DeploymentClient):
     def _delete(self, namespace: str, name: str, config: Config) -> None:
         self._target.delete(namespace, name, timeout_s=config.timeout_s)
 
+    def _predict(self, observed: Observed, inputs: object) -> deployments.Json:
+        return scoring_client.predict(scoring_client.over_http(_url(observed)), inputs)
+
+    def _explain(self, observed: Observed, frame: pd.DataFrame) -> deployments.Json:
+        return scoring_client.explain(scoring_client.over_http(_url(observed)), frame)
+
+
+def _url(observed: Observed) -> str:
+    if not observed.url or observed.pid is None:
+        raise deployments.no_answer(observed)
+    return observed.url
+
 
 def _options(options: Options, config: Config) -> Options:
-    given = {"host": config.host, "port": config.port, "engine": config.engine}
-    return replace(options, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+    given: dict[str, object] = dict(config.own)
+    if "port" in config.own:
+        given["port"] = whole("port", config.own["port"], 0, 65535)
+    return replace(options, **given)  # type: ignore[arg-type]  # the keys are its fields
+
+
+def namespace_of(target_uri: str) -> str:
+    """The namespace in `seldon-local`, `seldon-local:/dev` or `seldon-local://dev`.
+
+    >>> namespace_of("seldon-local"), namespace_of("seldon-local:/dev"), namespace_of("seldon-local://prod/")
+    ('default', 'dev', 'prod')
+    """
+    parsed = urlparse(target_uri)
+    if parsed.query or parsed.fragment:
+        raise BadInput(f"target {target_uri!r}: write TARGET, TARGET:/NAMESPACE or TARGET://NAMESPACE")
+    rest = (parsed.netloc + parsed.path).strip("/") if parsed.scheme else ""
+    check_name("namespace", rest or NAMESPACE)
+    return rest or NAMESPACE
 
 
 def target_help() -> str:
     """What `mlflow deployments help -t seldon-local` prints."""
-    width = max(map(len, KEYS))
-    return HELP.format(keys="\n".join(f"  {key:<{width}}  {text}" for key, text in KEYS.items()))
+    return HELP.format(keys=deployments.key_help(OWN))
 
 
 def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, object] | None = None) -> None:

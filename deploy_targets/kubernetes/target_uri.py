@@ -1,6 +1,6 @@
 """The target URI of deployments on Kubernetes: which context of the kubeconfig, which namespace. Pure.
 
-Called by the deployments client (`-t seldon://CONTEXT/NAMESPACE`) and for `target = "seldon://CONTEXT"` of an environment.
+Called by the deployments client (`-t seldon://CONTEXT/NAMESPACE`) and by `environment` (`target = "seldon://CONTEXT"`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SCHEME = "seldon"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """context "": the current one of the kubeconfig, or the cluster around this process. namespace "": the context's."""
+    """context "": the kubeconfig's current one, or the cluster around this process. namespace "": the context's."""
 
     context: str = ""
     namespace: str = ""

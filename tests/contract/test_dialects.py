@@ -288,6 +288,15 @@ class TestSeldon:
         assert answer["meta"]["tags"]["mine"] == 1 and answer["meta"]["tags"]["model_version"] == "7"
         assert answer["meta"]["requestPath"] == {"before": "image:1", "rig": "rig:7"}
 
+    def test_a_tag_chooses_labels_instead_of_probabilities(self, scorer: Client) -> None:
+        rows = good_rows(3)
+        data = scorer.post("/predict", {"data": {"ndarray": rows}, "meta": {"tags": {"predict_method": "predict"}}})
+        labels = scorer.post("/invocations", {"inputs": rows}).json()["predictions"]
+        assert data.json()["data"] == {"names": ["cool_cond_y"], "ndarray": [[label] for label in labels]}
+        wrong = scorer.post("/predict", {"data": {"ndarray": rows}, "meta": {"tags": {"predict_method": "guess"}}})
+        assert wrong.status == 400
+        assert "predict_proba" in wrong.json()["status"]["info"]
+
     def test_the_orchestrator_s_header_is_the_id(self, scorer: Client) -> None:
         body = {"data": {"ndarray": good_rows(1)}}
         reply = scorer.post("/predict", body, headers=[(b"seldon-puid", b"from-engine")])

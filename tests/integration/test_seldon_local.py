@@ -28,6 +28,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mlflow_hydraulic.plugin import flavor
 from mlflow_hydraulic.plugin.config import KEYS
+from mlflow_hydraulic.plugin.seldon_local import OWN
 from mlflow_hydraulic.rig.model import HydraulicModel
 from mlflow_hydraulic.schema import Field, Schema
 from tests.support.local import kill_leftovers, processes_of, until
@@ -215,7 +216,7 @@ def test_what_cannot_be_served_is_said_in_one_line_before_anything_starts(
 
 def test_help_lists_every_key(world: World) -> None:
     text = world.mlflow("help").output
-    assert all(f"  {key} " in text for key in KEYS)
+    assert all(f"  {key} " in text for key in (*KEYS, *OWN.keys))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlflow_hydraulic.deploy_targets.local.folder import Options
 from mlflow_hydraulic.deployment import Deployment, ModelVersion
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.plugin.config import KEYS, deployment_of, read_config
-from mlflow_hydraulic.plugin.deployments import namespace_of
+from mlflow_hydraulic.plugin.seldon_local import OWN, _options, namespace_of
 
 
 def fetch(uri: str) -> ModelVersion:
@@ -17,7 +18,8 @@ def fetch(uri: str) -> ModelVersion:
 
 
 def deploy(uri: str | None, before: Deployment | None = None, **config: str) -> Deployment:
-    given_config = read_config({key.replace("__", "."): value for key, value in config.items()})
+    given_config = read_config({key.replace("__", "."): value for key, value in config.items()}, OWN)
+    _options(Options(), given_config)
     return deployment_of("cooler", "default", model_uri=uri, config=given_config, before=before, fetch=fetch)
 
 
@@ -79,7 +81,7 @@ def test_what_is_refused_names_the_rule(config: dict[str, str], words: str) -> N
 def test_any_text_is_a_config_or_bad_input(config: dict[str, str]) -> None:
     try:
         made = deployment_of(
-            "cooler", "default", model_uri="models:/m/1", config=read_config(config), before=None, fetch=fetch
+            "cooler", "default", model_uri="models:/m/1", config=read_config(config, OWN), before=None, fetch=fetch
         )
     except BadInput:
         return

@@ -1,7 +1,8 @@
 """Seldon's v1 protocol as its Python microservice speaks it, for Seldon Core's clients. Used by the scorer.
 
 Read in seldon-core 1.17.1 (`wrapper.py`, `seldon_methods.py`, `utils.py`). Differences, on purpose: wrong input is a
-4xx and not a 500, every answer has a `meta.puid`, and names in another order than the model's are matched.
+4xx and not a 500, every answer has a `meta.puid`, names in another order than the model's are matched, and the tag
+`predict_method` chooses labels ("predict") where a classifier's probabilities are not wanted.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from mlflow_hydraulic.scoring.body import read_quickly
 from mlflow_hydraulic.scoring.dialects import seldon_openapi
 from mlflow_hydraulic.scoring.dialects.seldon_messages import (
     JSON,
+    PREDICT,
     QUICK,
     read_feedback,
+    read_method,
     read_predict,
     read_puid,
     tensor_rows,
@@ -104,14 +107,15 @@ class SeldonDialect:
         if cells is None:
             return None
         puid = read_puid({"puid": message.meta.puid}, call.headers)
-        return ScoreRequest(cells=cells, render=partial(self._render, "ndarray", {}), prediction_id=puid)
+        return ScoreRequest(cells=cells, render=partial(self._render, "ndarray", "", {}), prediction_id=puid)
 
     def _parse_carefully(self, call: Call) -> ScoreRequest:
         message = read_predict(call)
         meta = message.get("meta") or {}
+        method = read_method(meta)
         cells, kind = self._cells(message)
         return ScoreRequest(
-            cells=cells, render=partial(self._render, kind, meta), prediction_id=read_puid(meta, call.headers)
+            cells=cells, render=partial(self._render, kind, method, meta), prediction_id=read_puid(meta, call.headers)
         )
 
     def _cells(self, message: Mapping[str, Any]) -> tuple[Cells, str]:
@@ -134,10 +138,10 @@ class SeldonDialect:
             return self._reader.rows(value, what="jsonData")
         raise RequestProblem(400, f"jsonData must be a record or a list of records or rows, not {kind_of(value)}")
 
-    def _render(self, kind: str, meta: Mapping[str, Any], scored: Scored) -> Answer:
+    def _render(self, kind: str, method: str, meta: Mapping[str, Any], scored: Scored) -> Answer:
         """Probabilities of a classifier (as Seldon's scikit-learn server), else one column with the model's value."""
         schema, scores = self._card.schema, scored.scores
-        if scores.probabilities is None:
+        if scores.probabilities is None or method == PREDICT:
             table = scores.labels.reshape(-1, 1)
             names: tuple[str, ...] = (schema.target,)
         else:

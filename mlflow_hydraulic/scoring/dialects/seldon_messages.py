@@ -13,7 +13,7 @@ import msgspec
 
 from mlflow_hydraulic.scoring.body import read_id, read_json, read_object, require_media
 from mlflow_hydraulic.scoring.ids import sane_id
-from mlflow_hydraulic.scoring.rows import kind_of
+from mlflow_hydraulic.scoring.rows import kind_of, shown
 from mlflow_hydraulic.scoring.values import Call, RequestProblem
 
 JSON, FORM, MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
@@ -22,6 +22,8 @@ MESSAGE_KEYS = ("data", "jsonData", "strData", "binData", "customData", "meta", 
 PAYLOADS = ("data", "jsonData", "strData", "binData", "customData")
 DATA_KEYS = ("names", "ndarray", "tensor", "tftensor")
 FEEDBACK_KEYS = ("request", "response", "reward", "truth")
+METHOD = "predict_method"  # as MLflow's parameter
+PREDICT, PREDICT_PROBA = "predict", "predict_proba"
 SCALARS = (str, int, float, bool, type(None))
 
 
@@ -63,6 +65,14 @@ def read_predict(call: Call) -> dict[str, Any]:  # Any: the value is JSON
     if data is not None and "ndarray" not in data and "tensor" not in data:
         raise RequestProblem(400, 'data has neither "ndarray" nor "tensor": send one of them')
     return message
+
+
+def read_method(meta: Mapping[str, Any]) -> str:  # Any: the value is JSON
+    """What the tag `predict_method` asks for; "" where there is none."""
+    method = (meta.get("tags") or {}).get(METHOD, "")
+    if method not in ("", PREDICT, PREDICT_PROBA):
+        raise RequestProblem(400, f'meta.tags.{METHOD}: {shown(method)}: must be "{PREDICT}" or "{PREDICT_PROBA}"')
+    return str(method)
 
 
 def read_feedback(call: Call) -> dict[str, Any]:  # Any: the value is JSON

@@ -16,11 +16,12 @@ from mlflow_hydraulic.scoring.values import ModelCard
 
 TAG = "Seldon v1"
 STRINGS = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}
+METHOD = {"enum": ["predict", "predict_proba"], "description": "a classifier's labels, or its probabilities (default)"}
 META = {
     "type": "object",
     "properties": {
         "puid": {"type": "string", "pattern": "^[!-~]{1,128}$", "description": "the prediction id"},
-        "tags": STRINGS,
+        "tags": {**STRINGS, "properties": {"predict_method": METHOD}},
         "requestPath": STRINGS,
     },
 }
