@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -40,14 +40,19 @@ class Pace:
 
 
 class Controller:
-    """One controller; `stop` may be called from a signal handler or another thread."""
+    """One controller; `stop` may be called from a signal handler or another thread.
 
-    def __init__(self, world: World, pace: Pace) -> None:
-        self.holder = f"{socket.gethostname()[:128]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    awake: whether to try at all; while it says no, no action begins and the lease is left to others. holder: our name.
+    """
+
+    def __init__(self, world: World, pace: Pace, *, awake: Callable[[], bool] = lambda: True, holder: str = "") -> None:
+        self.holder = holder or new_holder()
+        self._awake = awake
+        self.beat = time.monotonic()  # when the loop went round last: for whoever asks whether it is stuck
         self._lost = threading.Event()
         self._stop = threading.Event()
         self._good_until = (0.0, world.clock())  # monotonic and wall time: both go on while this process is held up
-        self._world = replace(world, fence=self._fence, stopping=self._stop.is_set)
+        self._world = replace(world, fence=self._fence, stopping=self._is_stopping)
         self._pace = pace
         self._told: dict[tuple[str, str], str] = {}
         self._lease = lease.CONTROLLER_LEASE
@@ -72,6 +77,10 @@ class Controller:
         """Passes until `stop`; whatever is away is tried again, whoever holds the lease is waited for."""
         waiting = ""
         while not self._stop.is_set():
+            self.beat = time.monotonic()
+            if not self._awake():
+                self._stop.wait(WAKE_S)
+                continue
             try:
                 with self._leased() as held:
                     if held:
@@ -90,7 +99,7 @@ class Controller:
 
     def _watch(self) -> None:
         """Passes while the lease is ours: at once after a change, when a failure is due again, else at the interval."""
-        while not (self._stop.is_set() or self._lost.is_set()):
+        while not (self._is_stopping() or self._lost.is_set()):
             since = self._head()
             wait_s, well = min(AFTER_ERROR_S, self._pace.interval_s), False
             try:
@@ -113,7 +122,8 @@ class Controller:
 
     def _wait(self, wait_s: float, since: int | None, *, for_crew: bool) -> None:
         end = time.monotonic() + wait_s
-        while time.monotonic() < end and not self._lost.is_set() and not self._stop.wait(WAKE_S):
+        while time.monotonic() < end and not self._lost.is_set() and not self._stop.wait(WAKE_S) and self._awake():
+            self.beat = time.monotonic()
             if (for_crew and self._world.crew.waits_for_us) or self._somebody_spoke(since):
                 return
 
@@ -131,7 +141,7 @@ class Controller:
         while sum(not one.left for one in passes) < MOST_PASSES:
             passes.append(run_pass(self._world))
             self._tell(passes[-1])
-            if not passes[-1].progressed or self._stop.is_set():
+            if not passes[-1].progressed or self._is_stopping():
                 break
         return passes
 
@@ -166,6 +176,9 @@ class Controller:
                 return recorded.somebody_spoke(connection, since)
         except SQLAlchemyError:
             return False
+
+    def _is_stopping(self) -> bool:
+        return self._stop.is_set() or not self._awake()
 
     def _fence(self) -> None:
         if self._lost.is_set() or self._over():
@@ -223,6 +236,11 @@ class Controller:
         current = lease.current(self._world.database, name=self._lease)
         who = f"{current.holder} until {current.until:%H:%M:%S} UTC" if current else "nobody any more"
         return Conflict(f"the lease is held by {who}: only one controller acts at a time")
+
+
+def new_holder() -> str:
+    """A name for one controller, never used twice."""
+    return f"{socket.gethostname()[:128]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def _place(action: Action) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def leader_rights(lease: str) -> tuple[Right, ...]:
     group, resource = "coordination.k8s.io", "leases"
     return (
         Right(group=group, resource=resource, verbs=("create",), why="the first controller makes the Lease"),
-        Right(group=group, resource=resource, verbs=("get", "update"), names=(lease,), why="hold it, and see who does"),
+        Right(group=group, resource=resource, verbs=("get", "patch"), names=(lease,), why="hold it, and see who does"),
     )
 
 
