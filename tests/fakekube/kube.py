@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,6 +18,9 @@ from tests.fakekube.objects import Objects, Operation
 from tests.fakekube.resources import Resource, builtin_resources, from_crd, open_custom
 from tests.fakekube.server import Server, serve
 from tests.fakekube.storage import Store
+
+if TYPE_CHECKING:
+    from tests.fakekube.endpoints import Endpoints
 
 Json = dict[str, Any]
 
@@ -44,6 +47,7 @@ class FakeKube:
         self.requests: list[tuple[str, str, bytes]] = []
         self.logs: dict[tuple[str, str, str, bool], str] = {}
         self.backends: dict[tuple[str, str], str] = {}
+        self.endpoints: Endpoints | None = None  # of clusters whose pods are real processes
         self.bookmark_every_s = bookmark_every_s
         self.closing = threading.Event()
         self._script, self._schedule = Script(), faults

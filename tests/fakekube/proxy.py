@@ -25,12 +25,15 @@ def proxied(
     namespace = url.namespace or ""
     if Key("", "services", namespace, name) not in kube.store.objects:
         raise Refusal(404, f'services "{name}" not found', details={"name": name, "kind": "services"})
-    base = kube.backends.get((namespace, name))
+    base, path, more = kube.backends.get((namespace, name)), url.rest, {}
+    if base is None and kube.endpoints is not None:
+        way = kube.endpoints.way(namespace, name, _port(kube, namespace, url.name), url.rest)
+        base, path, more = way.base, way.path, way.headers
     if base is None:
         raise Refusal(503, f'no endpoints available for service "{url.name}"')
     split = urlsplit(base)
-    target = f"{split.path.rstrip('/')}/{quote(url.rest)}" + (f"?{url.raw_query}" if url.raw_query else "")
-    passed = {key: value for key, value in headers.items() if key not in NOT_PASSED}
+    target = f"{split.path.rstrip('/')}/{quote(path)}" + (f"?{url.raw_query}" if url.raw_query else "")
+    passed = {**more, **{key: value for key, value in headers.items() if key not in NOT_PASSED}}
     connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=TIMEOUT_S)
     try:
         connection.request(method, target, body or None, passed)
@@ -41,6 +44,18 @@ def proxied(
     finally:
         connection.close()
     return answer.status, text, {key: value for key, value in answer.getheaders() if key.lower() not in NOT_PASSED}
+
+
+def _port(kube: FakeKube, namespace: str, text: str) -> int:
+    """The port of `NAME:PORT`, by its number or its name; `Refusal` 503 for one that the Service does not have."""
+    name, asked = _service_name(text), text.rsplit(":", maxsplit=1)[-1] if ":" in text else ""
+    ports = kube["services", namespace, name]["spec"]["ports"]
+    fits = [one["port"] for one in ports if asked in (str(one["port"]), one.get("name", ""))]
+    if not asked and len(ports) == 1:
+        fits = [ports[0]["port"]]
+    if not fits:
+        raise Refusal(503, f'no endpoints available for service "{text}"')
+    return int(fits[0])
 
 
 def _service_name(text: str) -> str:

@@ -58,6 +58,10 @@ class Workloads(Loop):
         owner = value["metadata"].get("labels", {}).get("fake/deployment")
         return Key("apps", "deployments", key.namespace, owner) if key.plural == "pods" and owner else key
 
+    def trouble_of(self, key: Key, value: Json) -> Trouble | None:
+        """What keeps the pods of a Deployment from being ready."""
+        return self.befalls(value)
+
     def reconcile(self, key: Key, value: Json | None) -> float | None:
         """One step of a rollout; ends pods that were asked to stop."""
         for pod in self.kube.objects.find(self._pods, key.namespace):
@@ -72,7 +76,7 @@ class Workloads(Loop):
         since = time.monotonic() - self._seen[key][2]
         if value.get("status", {}).get("observedGeneration") != generation:
             self._write(key, value, trouble=None, begun=True)
-        trouble = self.befalls(value)
+        trouble = self.trouble_of(key, value)
         if since < self._rollout_s:
             return self._rollout_s - since
         self._roll(key, value, trouble)
@@ -85,13 +89,13 @@ class Workloads(Loop):
 
     def _roll(self, key: Key, value: Json, trouble: Trouble | None) -> None:
         """Pods as they are at the end of this step: old ones stay where the new ones are not ready."""
-        wanted, fresh = value["spec"].get("replicas", 1), _template_hash(value)
+        wanted, fresh = value["spec"].get("replicas", 1), template_hash(value)
         old: list[Json] = []
         new: list[Json] = []
         for pod in self._pods_of(key):
             (new if pod["metadata"]["labels"][HASH] == fresh else old).append(pod)
         # What is not ready of an older template goes first, what is ready when it is no longer needed.
-        surplus = [*old, *new[wanted:]] if trouble is None else [pod for pod in old if not _is_ready(pod)]
+        surplus = [*old, *new[wanted:]] if trouble is None else [pod for pod in old if not is_ready(pod)]
         for pod in surplus:
             self.kube.objects.drop(self._pods, key.namespace, pod)
         old, new = [pod for pod in old if pod not in surplus], new[:wanted]
@@ -148,9 +152,9 @@ class Workloads(Loop):
     def _write(
         self, key: Key, value: Json, *, trouble: Trouble | None, begun: bool = False, late: bool = False
     ) -> None:
-        fresh, wanted = _template_hash(value), value["spec"].get("replicas", 1)
+        fresh, wanted = template_hash(value), value["spec"].get("replicas", 1)
         pods = self._pods_of(key)
-        ready = [pod for pod in pods if _is_ready(pod)]
+        ready = [pod for pod in pods if is_ready(pod)]
         updated = [pod for pod in pods if pod["metadata"]["labels"][HASH] == fresh]
         enough = len(ready) >= wanted and bool(ready)
         done = not trouble and not begun
@@ -202,10 +206,12 @@ def rolled_out(value: Json) -> bool:
     return status.get("observedGeneration", 0) >= value["metadata"]["generation"] and counts == [wanted] * 3
 
 
-def _template_hash(value: Json) -> str:
+def template_hash(value: Json) -> str:
+    """What tells pods of one template from those of another."""
     return hashlib.sha256(json.dumps(value["spec"]["template"], sort_keys=True).encode()).hexdigest()[:10]
 
 
-def _is_ready(pod: Json) -> bool:
+def is_ready(pod: Json) -> bool:
+    """Whether Services send it requests."""
     conditions = pod.get("status", {}).get("conditions", [])
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
