@@ -1,11 +1,16 @@
-"""The lease: of several controllers, the one that acts. A dead holder loses it when its time is up."""
+"""The lease: of several controllers, the one that acts. A dead holder loses it when its time is up.
+
+And `queue`, for what must not run at once and is over in one transaction.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, insert, or_, select, update
+from sqlalchemy import Connection, Engine, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mlflow_hydraulic.evidence.tables import lease
@@ -55,6 +60,22 @@ def current(engine: Engine, *, name: str) -> Lease | None:
     with engine.connect() as connection:
         found = connection.execute(select(lease).where(lease.c.name == name)).one_or_none()
     return _held(found.holder, found.until, found.term) if found and found.holder else None
+
+
+@contextmanager
+def queue(engine: Engine, name: str) -> Iterator[Connection]:
+    """A transaction beside which no other of this `name` runs: what is read in it stays true until it is committed.
+
+    The others wait. Killed in it, nothing of it was done, and the next one goes on.
+    """
+    with engine.connect() as connection:
+        there = connection.execute(select(lease.c.name).where(lease.c.name == name)).first() is not None
+    if not there:
+        with suppress(IntegrityError), engine.begin() as connection:  # another was first, a moment ago
+            connection.execute(insert(lease).values(name=name, holder="", until="", term=0))
+    with engine.begin() as connection:
+        connection.execute(update(lease).where(lease.c.name == name).values(term=lease.c.term))
+        yield connection
 
 
 def _first(engine: Engine, *, name: str, holder: str, until: str) -> Lease | None:

@@ -6,12 +6,12 @@ Derived from the ledger at every pass and never stored: the ledger stays the onl
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, update
 
-from mlflow_hydraulic.evidence.ledger import UNKNOWN_ACTOR, Event, json_text
+from mlflow_hydraulic.evidence.ledger import UNKNOWN_ACTOR, Event, Row, json_text
 from mlflow_hydraulic.evidence.tables import ledger, ledger_head
 from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel, Registry
 
@@ -35,6 +35,24 @@ def last_said(connection: Connection, verbs: Sequence[str]) -> dict[Key, object]
     columns = (ledger.c.workspace, ledger.c.verb, ledger.c.subject, ledger.c.after)
     found = connection.execute(select(*columns).join(newest, ledger.c.seq == newest.c.seq).order_by(ledger.c.seq))
     return {(workspace, verb, subject): json.loads(after) for workspace, verb, subject, after in found}
+
+
+def newest_rows(connection: Connection, verb: str, workspace: str) -> Iterator[Row]:
+    """The newest row of `verb` about each subject in `workspace`, oldest first: what that verb last made of each."""
+    newest = (
+        select(func.max(ledger.c.seq).label("seq"))
+        .where(ledger.c.verb == verb, ledger.c.workspace == workspace)
+        .group_by(ledger.c.subject)
+        .subquery()
+    )
+    found = connection.execute(select(ledger).join(newest, ledger.c.seq == newest.c.seq).order_by(ledger.c.seq))
+    return (Row(**row) for row in found.mappings())
+
+
+def rows_about(connection: Connection, verb: str, workspace: str, subject: str) -> list[Row]:
+    """Every row of `verb` about one subject, oldest first."""
+    about = (ledger.c.verb == verb, ledger.c.workspace == workspace, ledger.c.subject == subject)
+    return [Row(**row) for row in connection.execute(select(ledger).where(*about).order_by(ledger.c.seq)).mappings()]
 
 
 def first_pinned(connection: Connection, workspace: str, model: str, number: int) -> object:

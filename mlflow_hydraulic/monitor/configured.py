@@ -1,0 +1,28 @@
+"""The table [monitor] of hydraulic.toml as values: alert rules and channels. Called where monitoring is wired up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow_hydraulic import typed
+from mlflow_hydraulic.monitor.channels import Channel, read_channels
+from mlflow_hydraulic.monitor.rules import Rules, read_rules
+
+KEYS = ("notify", "stale", "rules", "channels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitoring:
+    """channels: by name; "log" is always there."""
+
+    rules: Rules = field(default_factory=Rules)
+    channels: Mapping[str, Channel] = field(default_factory=lambda: read_channels({}))
+
+
+def read_monitoring(tables: Mapping[str, Any]) -> Monitoring:
+    """From the tables that `settings.read_tables` gives; `BadInput` names the key that is wrong and the known ones."""
+    table = typed.known("monitor", typed.table("monitor", tables.get("monitor", {})), KEYS)
+    channels = read_channels(table)
+    return Monitoring(rules=read_rules(table, channels), channels=channels)
