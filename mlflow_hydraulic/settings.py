@@ -20,7 +20,11 @@ else:
     import tomli as tomllib
 
 PREFIX = "HYDRAULIC_"
-NUMBERS = ("max_body_mb", "max_rows", "threads", "start_timeout_s", "drain_timeout_s", "interval_s", "lease_s")
+NUMBERS = (
+    *("max_body_mb", "max_rows", "threads", "start_timeout_s", "drain_timeout_s", "interval_s", "lease_s"),
+    *("record_days", "record_mb"),
+)
+WORDS = {"record": ("auto", "off", "on", "aggregates"), "record_on_full": ("answer", "refuse")}
 TABLES = ("bindings", "environments", "policy", "roles", "monitor")  # read by `configuration`, `monitor`
 
 
@@ -56,8 +60,33 @@ class Settings:
     start_timeout_s: float = _setting(120.0, "how long a scorer may take to become ready", "s")
     drain_timeout_s: float = _setting(20.0, "how long a stopping scorer may take to answer what it has accepted", "s")
 
+    record: str = _setting(
+        "auto",
+        "prediction record: off, on (each whole request and answer), aggregates (no row leaves the scorer), auto: on "
+        "for what is deployed, off for a bare `hydraulic serve`",
+        "word",
+    )
+    record_share: float = _setting(1.0, "share of the answers that are recorded, chosen by prediction id", "0 to 1")
+    record_days: float = _setting(30.0, "how long predictions are kept", "days")
+    record_mb: float = _setting(1000.0, "how much is kept at most, and as much again that is not shipped yet", "MB")
+    record_folder: str = _setting("", "where journals and store are; empty: `record` in HYDRAULIC_HOME", "folder")
+    record_on_full: str = _setting(
+        "answer",
+        "when an answer cannot be recorded: answer and count it, or refuse it with 503",
+        "word",
+    )
+    influx_url: str = _setting("", "InfluxDB that recorded rows are sent on to; empty: none", "URL")
+    influx_database: str = _setting("hydraulic", "its database (1.x), or its bucket (2.x)", "name")
+    influx_org: str = _setting("", "its organisation: names the 2.x API; empty: 1.x line protocol", "name")
+    influx_auth_file: str = _setting("", "file with its token (2.x), or with user:password (1.x)", "path")
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "home", self.home.expanduser())
+        for name, known in WORDS.items():
+            if getattr(self, name) not in known:
+                raise BadInput(f"{PREFIX}{name.upper()}={getattr(self, name)}: must be one of {', '.join(known)}")
+        if not 0 <= self.record_share <= 1:
+            raise BadInput(f"{PREFIX}RECORD_SHARE={self.record_share}: a share is 0 to 1")
         for name in NUMBERS:
             if getattr(self, name) <= 0:
                 raise BadInput(f"{PREFIX}{name.upper()}={getattr(self, name)}: must be more than 0")

@@ -101,6 +101,7 @@ def make_app(
     """The application with all dialects. `aliases`, `headers`: see `ScorerApp`."""
     import msgspec
 
+    from mlflow_hydraulic.record.recorder import open_recorder
     from mlflow_hydraulic.scoring.asgi import ScorerApp
     from mlflow_hydraulic.scoring.dialects.mlflow import MlflowDialect
     from mlflow_hydraulic.scoring.dialects.seldon import SeldonDialect
@@ -110,7 +111,24 @@ def make_app(
 
     dialects = (MlflowDialect(card), TutorialDialect(card), SeldonDialect(card), V2Dialect(card))
     document = msgspec.json.encode(openapi_document(card, dialects))
-    return ScorerApp(card, engine, dialects, settings, document=document, aliases=aliases or {}, headers=headers)
+    recorder = open_recorder(
+        settings,
+        model=card.name,
+        version=card.version,
+        digest=card.digest,
+        schema=card.schema,
+        background=card.background,
+    )
+    return ScorerApp(
+        card,
+        engine,
+        dialects,
+        settings,
+        document=document,
+        aliases=aliases or {},
+        headers=headers,
+        recorder=recorder,
+    )
 
 
 def _bundle(folder: Path) -> tuple[Bundle | None, str]:

@@ -43,7 +43,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         return Served(**{name: getattr(self, name) for name in names})
 
 
-class Entry(msgspec.Struct, array_like=True, kw_only=True):
+class Entry(msgspec.Struct, array_like=True):
     """One answered scoring request.
 
     ns: nanoseconds since 1970, UTC; [ns, ns + rows) overlaps with no other entry of the same process.

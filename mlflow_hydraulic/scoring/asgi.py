@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from time import perf_counter
 from typing import Any
 
+from msgspec import structs
+
+from mlflow_hydraulic.record.recorder import Recorder
 from mlflow_hydraulic.scoring.explaining import Explainer
 from mlflow_hydraulic.scoring.ids import new_id, sane_id
 from mlflow_hydraulic.scoring.metrics import CONTENT_TYPE, Metrics
@@ -19,22 +22,27 @@ from mlflow_hydraulic.scoring.sharing import SharedCalls
 from mlflow_hydraulic.scoring.values import (
     Answer,
     Call,
+    Cells,
     Dialect,
     Engine,
     ModelCard,
     RequestProblem,
     Scored,
+    Scores,
 )
 from mlflow_hydraulic.settings import Settings
 
 Scope = MutableMapping[str, Any]  # Any: as ASGI defines it
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Plain = Callable[[Call], Answer]
+Outcome = tuple[Cells, Scores]
 
 BODY_TIMEOUT_S = 60.0
 LARGE_BODY = 65536  # bytes; from here on a body is parsed in a thread, for it would hold the loop for milliseconds
 READY_PATHS = ("/ping", "/health", "/readyz", "/ready", "/health/status", "/api/v1.0/health/status")
 ID_HEADER = b"x-prediction-id"
+RECORD_HEADER = b"x-hydraulic-record"
+NOT_RECORDED = "the answer cannot be recorded, and HYDRAULIC_RECORD_ON_FULL is refuse; the scorer's log has the cause"
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +52,7 @@ class ScorerApp:
 
     draining: set when the process is to end: readiness turns 503 and each answer closes its connection.
     aliases: more paths, each with the path of a dialect that answers for it. headers: what every answer carries.
+    recorder: what each answer to a scoring request is given to before it is sent.
     """
 
     def __init__(
@@ -57,8 +66,11 @@ class ScorerApp:
         body_timeout_s: float = BODY_TIMEOUT_S,
         aliases: Mapping[str, str] | None = None,
         headers: Sequence[tuple[bytes, bytes]] = (),
+        recorder: Recorder | None = None,
     ) -> None:
         self.metrics = Metrics(card)
+        self.recorder = recorder
+        self.metrics.journal = None if recorder is None else recorder.journal
         self.calls = SharedCalls(engine, self.metrics)
         self.reader = BodyReader(int(settings.max_body_mb * 1e6), body_timeout_s)
         self.explainer = Explainer(card, self.calls)
@@ -94,18 +106,32 @@ class ScorerApp:
             headers: dict[bytes, bytes] = dict(scope["headers"])
             given = headers.get(ID_HEADER)
             prediction_id = new_id() if given is None else sane_id(given) or new_id()
-            dialect = self._score.get(path)
+            dialect = self._score.get(path) if method == "POST" else None
+            body, outcome = b"", None
             try:
-                if dialect is not None and method == "POST":
+                if dialect is not None:
                     body = await self.reader.read(receive, headers)
                     call = _call(scope, body, headers)
-                    answer, prediction_id = await self._scored(dialect, call, prediction_id)
+                    answer, prediction_id, outcome = await self._scored(dialect, call, prediction_id)
                 else:
                     answer = await self._answered(scope, receive, headers, prediction_id)
             except RequestProblem as problem:
-                answer = (dialect or self._owner(path)).error(problem)
+                answer = (dialect or self._score.get(path) or self._owner(path)).error(problem)
             except Gone:
                 return
+            if dialect is not None and self.recorder is not None:
+                cells, scores = outcome or (None, None)
+                if not self.recorder.answered(
+                    prediction_id=prediction_id,
+                    path=path,
+                    status=answer.status,
+                    latency_s=perf_counter() - started,
+                    headers=headers,
+                    bodies=(body, answer.body),
+                    cells=cells,
+                    scores=scores,
+                ):
+                    answer = dialect.error(RequestProblem(503, NOT_RECORDED))
             start, content = self._messages(answer, prediction_id, bodiless=method == "HEAD")
             await send(start)
             await send(content)
@@ -114,8 +140,8 @@ class ScorerApp:
         finally:
             metrics.in_progress -= 1
 
-    async def _scored(self, dialect: Dialect, call: Call, prediction_id: str) -> tuple[Answer, str]:
-        """The answer to a scoring request, and its prediction id, which may stand in the body."""
+    async def _scored(self, dialect: Dialect, call: Call, prediction_id: str) -> tuple[Answer, str, Outcome | None]:
+        """The answer to a scoring request, its prediction id, which may stand in the body, and what was scored."""
         if len(call.body) < LARGE_BODY:
             request = dialect.parse(call)
         else:
@@ -135,11 +161,12 @@ class ScorerApp:
             # A model may raise anything. The caller gets no trace of it; the log does, under the same id.
             self.metrics.failures += 1
             log.exception("prediction %s: the model failed on %d rows", prediction_id, rows)
-            return _failure(dialect, error, prediction_id), prediction_id
+            return _failure(dialect, error, prediction_id), prediction_id, None
+        outcome = (request.cells, scores)
         scored = Scored(scores=scores, prediction_id=prediction_id, shapley=shapley)
         if rows > LARGE_BODY // 256:
-            return await self.explainer.in_thread(request.render, scored), prediction_id
-        return request.render(scored), prediction_id
+            return await self.explainer.in_thread(request.render, scored), prediction_id, outcome
+        return request.render(scored), prediction_id, outcome
 
     async def _answered(
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], prediction_id: str
@@ -155,17 +182,30 @@ class ScorerApp:
             raise RequestProblem(
                 405, f"method {method} is not for {path}; use {allowed}", headers=((b"allow", allowed.encode()),)
             )
-        if self.draining and (path in READY_PATHS or path.endswith("/ready")):
+        asks_ready = path in READY_PATHS or path.endswith("/ready")
+        if self.draining and asks_ready:
             raise RequestProblem(503, "the scorer is stopping: it answers what it has accepted and takes no more")
         dialect, plain = found
         body = await self.reader.read(receive, headers) if method not in ("GET", "HEAD") else b""
         try:
-            return plain(_call(scope, body, headers))
+            answer = plain(_call(scope, body, headers))
+            return self._with_trouble(answer) if asks_ready and self.recorder is not None else answer
         except RequestProblem as problem:
             return dialect.error(problem)
         except Exception as error:  # a defect of ours must not become a page with a trace
             log.exception("prediction %s: %s %s failed", prediction_id, method, path)
             return _failure(dialect, error, prediction_id)
+
+    def _with_trouble(self, answer: Answer) -> Answer:
+        """What readiness says where answers cannot be recorded: 503 where they are refused then, else a header."""
+        recorder = self.recorder
+        trouble = recorder.trouble() if recorder is not None else ""
+        if recorder is None or not trouble:
+            return answer
+        if recorder.refuse:
+            raise RequestProblem(503, f"answers cannot be recorded, so none is given: {trouble}")
+        said = f"dropped {recorder.journal.dropped}: {trouble}".encode("ascii", "replace").replace(b"\n", b" ")
+        return structs.replace(answer, headers=(*answer.headers, (RECORD_HEADER, said)))
 
     def _owner(self, path: str) -> Dialect:
         return next((dialect for dialect in self._dialects if dialect.owns(path)), self._dialects[0])

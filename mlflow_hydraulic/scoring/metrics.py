@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mlflow_hydraulic.record.journal import Journal
 from mlflow_hydraulic.scoring.values import ModelCard
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -37,6 +38,7 @@ class Metrics:
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card
+        self.journal: Journal | None = None
         self.requests: dict[tuple[str, str, int], Series] = {}
         self.in_progress = 0
         self.rows = 0
@@ -73,6 +75,11 @@ class Metrics:
             ("process_cpu_seconds_total", "counter", "CPU time used.", round(time.process_time(), 3)),
         ):
             yield from _family(name, kind, text, [("", value)])
+        if self.journal is not None:
+            written, dropped = self.journal.written, self.journal.dropped
+            yield from _family("hydraulic_record_written_total", "counter", "Answers recorded.", [("", written)])
+            text = "Answers that could not be recorded."
+            yield from _family("hydraulic_record_dropped_total", "counter", text, [("", dropped)])
         resident = resident_bytes()
         if resident is not None:
             yield from _family("process_resident_memory_bytes", "gauge", "Resident memory.", [("", resident)])

@@ -82,6 +82,8 @@ class ScorerServer(uvicorn.Server):
         if self._app is not None:
             self._app.calls.close()
             self._app.explainer.close()
+            if self._app.recorder is not None:
+                self._app.recorder.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -100,6 +102,7 @@ def configure(app: object, *, backlog: int = BACKLOG) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # ours is an ASGI application; uvicorn's own types are narrower
         loop="uvloop" if _has("uvloop") else "asyncio",
+        interface="asgi3",
         http=_protocol(),
         ws="none",
         lifespan="off",
