@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 REGISTERED = re.compile(r"models:/+(?P<name>[^/@]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
 NO_ROOM = re.compile(rf"\[Errno (?:{errno.ENOSPC}|{errno.EDQUOT}|{errno.EFBIG})\]")
+FETCHING = ".fetching-"  # then the process's number
 LOGGED = re.compile(r"models:/+(?P<name>m-[0-9a-f]+)")
 
 
@@ -67,6 +69,14 @@ def pin(uri: str) -> Pinned:
         path = path.resolve()
         return Pinned(uri=str(path), name=_plain(path.name), version="0", key=None)
     return Pinned(uri=uri, name=_plain(uri.rstrip("/").rsplit("/", 1)[-1]), version="0", key=None)
+
+
+def sweep(home: Path) -> None:
+    """Remove what fetches that were killed have left in `home`. Call it before a process's own first fetch."""
+    for folder in (home / "models").glob(f"{FETCHING}*-*"):
+        pid = folder.name.removeprefix(FETCHING).partition("-")[0]
+        if pid == str(os.getpid()) or not _alive(pid):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_servable(folder: Path, uri: str) -> None:
@@ -161,7 +171,7 @@ def _download(home: Path, pinned: Pinned) -> str:
     models = home / "models"
     try:
         (models / "index").mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=models, prefix=".fetching-") as scratch:
+        with tempfile.TemporaryDirectory(dir=models, prefix=f"{FETCHING}{os.getpid()}-") as scratch:
             fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=pinned.uri, dst_path=scratch))
             if not fetched.is_relative_to(scratch):  # MLflow gives a local path as it is
                 fetched = Path(shutil.copytree(fetched, Path(scratch) / "copy"))
@@ -176,6 +186,16 @@ def _download(home: Path, pinned: Pinned) -> str:
             f"model {pinned.uri!r} cannot be stored in {models}: {error}; make room, or set HYDRAULIC_HOME"
         ) from error
     return digest
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _put(fetched: Path, final: Path, digest: str) -> None:

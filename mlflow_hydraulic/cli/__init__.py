@@ -31,6 +31,7 @@ COMMANDS = {
     "policy": ("mlflow_hydraulic.cli.policy", "Explain who may move what where."),
     "rollback": ("mlflow_hydraulic.cli.rollback", "Go back to what ran before, through the gate."),
     "serve": ("mlflow_hydraulic.cli.serve", "Serve one model in four dialects on one port."),
+    "serve-pod": ("mlflow_hydraulic.cli.serve_pod", "Serve in a pod: what the scorer's image runs."),
     "train": ("mlflow_hydraulic.cli.train", "Train a model of one condition and log it to MLflow."),
     "up": ("mlflow_hydraulic.cli.up", "Run server, controller and local deployments in one command."),
 }
