@@ -77,6 +77,7 @@ def _local(environment: Environment, settings: Settings) -> Opened:
 
 
 def _kubernetes(where: str, environment: Environment, mlflow: Mlflow) -> Opened:
+    from mlflow_hydraulic.deploy_targets.kubernetes.client import open_cluster
     from mlflow_hydraulic.deploy_targets.kubernetes.environment import KubernetesEnvironment
     from mlflow_hydraulic.deploy_targets.kubernetes.option_codec import options_from_table
     from mlflow_hydraulic.deploy_targets.kubernetes.target import KubernetesTarget
@@ -87,7 +88,7 @@ def _kubernetes(where: str, environment: Environment, mlflow: Mlflow) -> Opened:
         raise BadInput(f'{where}.target={environment.target!r}: say {where}.namespace = "{found.namespace}" instead')
     return KubernetesEnvironment(
         environment,
-        KubernetesTarget(context=found.context),
+        KubernetesTarget(open_cluster(found.context)),
         options_from_table(f"{where}.kubernetes", environment.kubernetes),
         tracking_uri=mlflow.tracking_uri,
         storage=mlflow.storage,

@@ -26,7 +26,7 @@ KEYS = {
     "shadow": "gets copies and never answers: MODEL_URI or MODEL_URI:SHARE (100); none removes it",
     "shadow.traffic": "share of the requests that the shadow gets, in percent",
     "shadow.replicas": "scorers of the shadow",
-    "namespace": "where the deployment lives (that of the target URI, else default)",
+    "namespace": "where the deployment lives (that of the target URI)",
     "environment": "the same as namespace",
     "wait": "true or false: return when it answers, or at once (true)",
     "timeout_s": "how long to wait, in seconds (as long as starting and stopping may take)",

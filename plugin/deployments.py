@@ -14,9 +14,10 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 
 from mlflow_hydraulic.deployment import Deployment, Exists, Observed, check_name
 from mlflow_hydraulic.errors import BadInput, HydraulicError, NotFound
-from mlflow_hydraulic.plugin.config import KEYS, MAIN, Config, Own, deployment_of, read_config
+from mlflow_hydraulic.plugin.config import Config, Own, deployment_of, read_config
 from mlflow_hydraulic.plugin.errors import PluginError, to_mlflow, translated
 from mlflow_hydraulic.plugin.models import fetch
+from mlflow_hydraulic.plugin.shown import described, endpoint_of
 from mlflow_hydraulic.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -49,8 +50,11 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         """Opens what `target_uri` names; the namespace that it means."""
         raise NotImplementedError
 
-    def _check(self, config: Config) -> None:
-        """Raises `BadInput` for what is wrong with the target's own keys, before anything is fetched."""
+    def _check(self, config: Config, before: Observed | None) -> None:
+        """Raises `BadInput` for what is wrong with the target's own keys, before anything is fetched.
+
+        before: what the keys would change.
+        """
         raise NotImplementedError
 
     def _apply(self, deployment: Deployment, config: Config, *, create: bool, expected: int | None) -> Observed:
@@ -89,6 +93,7 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
             _check_names(name, endpoint)
             given = self._read(config)
             _check_flavor(flavor)
+            self._check(given, None)
             namespace = self._namespace(given)
             check_name("deployment", name)
             found = self._get(namespace, name)
@@ -119,6 +124,7 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
             given = self._read(config)
             _check_flavor(flavor)
             before = self._there(self._namespace(given), name)
+            self._check(given, before)
             deployment = deployment_of(
                 name,
                 before.namespace,
@@ -189,18 +195,16 @@ class DeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
     def list_endpoints(self) -> list[Json]:
         """The addresses of all deployments in the namespace."""
         with self._translated():
-            return [_endpoint(o) for o in self._observe(self.namespace)]
+            return [endpoint_of(o) for o in self._observe(self.namespace)]
 
     def get_endpoint(self, endpoint: str) -> Json:
         """The address of the deployment `endpoint`, and how it is."""
         with self._translated():
-            return _endpoint(self._there(self.namespace, endpoint))
+            return endpoint_of(self._there(self.namespace, endpoint))
 
     # shared
     def _read(self, config: Mapping[str, object] | None) -> Config:
-        given = read_config(config, self.own)
-        self._check(given)
-        return given
+        return read_config(config, self.own)
 
     def _fetch(self, uri: str) -> Any:  # Any: see `Fetch`; a method cannot be annotated shorter
         return fetch(uri, self.settings.home)
@@ -241,62 +245,6 @@ class _translated:  # noqa: N801 - used as a function, like `translated`
             raise PluginError(str(error), error_code=RESOURCE_ALREADY_EXISTS) from error
         if isinstance(error, HydraulicError):
             raise to_mlflow(error) from error
-
-
-def described(observed: Observed) -> Json:
-    """A deployment as `get` shows it; `name` and `flavor` are MLflow's."""
-    deployment = observed.deployment
-    main = deployment.predictors[0].model if deployment else None
-    return {
-        "name": observed.name,
-        "flavor": "python_function",
-        "namespace": observed.namespace,
-        "state": observed.state,
-        "endpoint": observed.url,
-        "model_uri": main.uri if main else "",
-        "version": main.version if main else "",
-        "digest": main.digest if main else "",
-        "predictors": [_predictor(p, observed) for p in deployment.all] if deployment else [],
-        "cause": observed.cause,
-        "log": list(observed.log),
-        "generation": observed.generation,
-        **({"pid": observed.pid} if observed.pid is not None else {}),
-    }
-
-
-def _predictor(predictor: Any, observed: Observed) -> Json:  # Any: a Predictor
-    shadow = observed.deployment is not None and observed.deployment.shadow == predictor
-    return {
-        "name": predictor.name,
-        "role": "shadow" if shadow else "champion" if predictor.name == MAIN else "arm",
-        "model_uri": predictor.model.uri,
-        "version": predictor.model.version,
-        "traffic": predictor.traffic,
-        "replicas": predictor.replicas,
-        "ready": observed.ready.get(predictor.name, 0),
-    }
-
-
-def _endpoint(observed: Observed) -> Json:
-    return {
-        "name": observed.name,
-        "namespace": observed.namespace,
-        "state": observed.state,
-        "url": observed.url,
-        "deployments": [observed.name],
-    }
-
-
-def key_help(own: Own) -> str:
-    """Every `-C` key with its meaning, a line each."""
-    keys = {**KEYS, **own.keys}
-    width = min(24, max(map(len, keys)))
-    return "\n".join(f"  {key:<{width}}  {text}" for key, text in keys.items())
-
-
-def no_answer(observed: Observed) -> NotFound:
-    """The error for a deployment that is there and answers nothing."""
-    return NotFound(f"deployment {observed.name!r} does not answer: {observed.cause or observed.state}")
 
 
 def _check_names(name: str, endpoint: str | None) -> None:

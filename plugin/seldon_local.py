@@ -17,6 +17,7 @@ from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.plugin import deployments, scoring_client
 from mlflow_hydraulic.plugin.config import Config, Own, whole
 from mlflow_hydraulic.plugin.errors import translated
+from mlflow_hydraulic.plugin.shown import key_help, no_answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,7 @@ class SeldonLocalClient(deployments.DeploymentClient):
         self._target = LocalTarget(self.settings)
         return namespace_of(target_uri)
 
-    def _check(self, config: Config) -> None:
+    def _check(self, config: Config, before: Observed | None) -> None:  # noqa: ARG002 - what is there says nothing about them
         _options(Options(), config)
 
     def _apply(self, deployment: Deployment, config: Config, *, create: bool, expected: int | None) -> Observed:
@@ -112,7 +113,7 @@ class SeldonLocalClient(deployments.DeploymentClient):
 
 def _url(observed: Observed) -> str:
     if not observed.url or observed.pid is None:
-        raise deployments.no_answer(observed)
+        raise no_answer(observed)
     return observed.url
 
 
@@ -139,7 +140,7 @@ def namespace_of(target_uri: str) -> str:
 
 def target_help() -> str:
     """What `mlflow deployments help -t seldon-local` prints."""
-    return HELP.format(keys=deployments.key_help(OWN))
+    return HELP.format(keys=key_help(OWN))
 
 
 def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, object] | None = None) -> None:
