@@ -60,6 +60,7 @@ def open_cluster(
     dynamic = kubernetes.dynamic.DynamicClient(api, discoverer=lambda *_: None)
     return Cluster(
         name=name,
+        server=str(configuration.host),
         namespace=namespace,
         call=dynamic.request,
         refused=kubernetes.client.exceptions.ApiException,

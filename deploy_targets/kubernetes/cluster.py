@@ -51,10 +51,12 @@ class Answer:
 class Cluster:
     """One cluster as one user of it. It closes its connections as a context manager.
 
-    namespace: the context's. call, refused: the library's own request and the exception that it raises.
+    name, namespace: the context's. server: the API server's address. call, refused: the library's own request, and the
+    exception that it raises.
     """
 
     name: str
+    server: str
     namespace: str
     call: Callable[..., Any]
     refused: type[Exception]
