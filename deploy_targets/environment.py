@@ -5,7 +5,7 @@ Neither room is imported before an environment names it: the Kubernetes client i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.deployment import Deployment, ModelVersion
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.plan import Running
+from mlflow_hydraulic.service_level import Counters
 from mlflow_hydraulic.settings import Settings
 
 LOCAL = "seldon-local"
@@ -31,6 +32,8 @@ class Opened(Protocol):
     def apply(self, deployment: Deployment, seen: Running | None) -> None: ...
 
     def delete(self, name: str, seen: Running | None) -> None: ...
+
+    def service(self, name: str) -> Mapping[str, Counters]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mlflow_hydraulic.canary.rules import Rules
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.registry import REPLICAS_TAG, STAGES, WEIGHT_TAG, RegisteredModel, Version
 
@@ -55,6 +56,7 @@ class Environment:
     models: a pattern of registered-model names ("dev.*") that this environment looks at; "*" is all.
     promotes_from: the environment whose deployment of a version ends once this one serves it; "" keeps both.
     kubernetes: options for deployments on Kubernetes as TOML gave them; the target reads and checks them.
+    canary: how a new champion gets the callers of the one before, step by step; None: all at once.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Environment:
     models: str = "*"
     promotes_from: str = ""
     kubernetes: Mapping[str, object] = field(default_factory=dict, hash=False)
+    canary: Rules | None = None
 
     def looks_at(self, model: str) -> bool:
         return fnmatch.fnmatchcase(model, self.models)

@@ -6,6 +6,8 @@ champion = ["alias:champion", "stage:Production"]
 target = "seldon-local"
 [environments.prod.kubernetes]          # options of the target on Kubernetes, docs/kubernetes.md
 cpu_limit = "2"
+[environments.prod.canary]              # a new champion gets its share step by step, docs/canary.md
+steps = [5, 25, 50]
 [policy.prod]
 allow = ["ds1", "role:operator"]
 reason_required = true
@@ -26,12 +28,13 @@ from typing import Any
 
 from mlflow_hydraulic import typed
 from mlflow_hydraulic.bindings import Environment, Selector, preset
+from mlflow_hydraulic.canary.rules import read_rules
 from mlflow_hydraulic.deployment import check_name
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.policy import Policy, Rule, Window
 from mlflow_hydraulic.promotion import successors
 
-ENVIRONMENT_KEYS = ("target", "namespace", "champion", "challenger", "models", "promotes_from", "kubernetes")
+ENVIRONMENT_KEYS = ("target", "namespace", "champion", "challenger", "models", "promotes_from", "kubernetes", "canary")
 RULE_KEYS = ("allow", "reason_required", "not_the_trainer", "closed")
 
 
@@ -89,6 +92,8 @@ def _environment(name: str, table: Any, base: Environment | None) -> Environment
         if key in ("champion", "challenger")
         else typed.table(f"{where}.{key}", value)
         if key == "kubernetes"
+        else read_rules(f"{where}.{key}", value)
+        if key == "canary"
         else typed.text(f"{where}.{key}", value)
         for key, value in given.items()
     }

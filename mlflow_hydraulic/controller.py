@@ -27,6 +27,7 @@ from mlflow_hydraulic.world import Fenced, Outcome, Pass, World
 log = logging.getLogger("hydraulic.controller")
 WAKE_S = 0.1
 SOON_S = 1.0  # until the next look while something is on its way to another state
+STEPPING_S = 5.0  # until the next look while a canary is counted
 AFTER_ERROR_S = 5.0
 MOST_PASSES = 20  # a pass that makes progress is followed by another at once, but not for ever
 
@@ -115,7 +116,8 @@ class Controller:
 
     def _until_next(self, done: Pass) -> float:
         """How long to wait after a pass, in seconds, if nothing happens meanwhile."""
-        wait_s = min(SOON_S, self._pace.interval_s) if done.moving else self._pace.interval_s
+        soon_s = SOON_S if done.moving else STEPPING_S if done.stepping else self._pace.interval_s
+        wait_s = min(soon_s, self._pace.interval_s)
         if done.due is not None:
             wait_s = min(wait_s, (done.due - self._world.clock()).total_seconds())
         return max(WAKE_S, wait_s)
@@ -147,7 +149,9 @@ class Controller:
 
     def _tell(self, done: Pass) -> None:
         """Log what was done, and once what waits or is held."""
-        news = {_place(action): f"{action.kind}: {action.reason}" for action in done.plan.actions if not action.changes}
+        news = {
+            _place(action): f"{action.kind}: {_headline(action)}" for action in done.plan.actions if not action.changes
+        }
         news |= {_place(o.action): f"{o.action.kind} {o.result}: {o.cause}" for o in done.outcomes}
         news |= {(name, "*"): f"its target does not answer: {error}" for name, error in done.sight.blind.items()}
         well = {_place(o.action) for o in done.outcomes if o.result == "done"}
@@ -245,6 +249,11 @@ def new_holder() -> str:
 
 def _place(action: Action) -> tuple[str, str]:
     return action.environment, action.model
+
+
+def _headline(action: Action) -> str:
+    """Its reason, without the numbers that grow while a canary is counted."""
+    return action.reason.partition(", ")[0] if action.kind == "wait" and action.concerns else action.reason
 
 
 def _line(outcome: Outcome) -> str:

@@ -1,6 +1,6 @@
 """Facts for MLflow's own page: tags on a version that show what really runs, and what keeps it from running. Pure.
 
-`hydraulic.<environment>.state`, `.endpoint`, and `.problem`; never read as intent. Written by `reconcile`.
+`hydraulic.<environment>.state`, `.endpoint`, `.canary` and `.problem`; never read as intent. Written by `reconcile`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Place = tuple[str, str]  # environment, model
 
 
 def facts_of(
-    version: Version, environment: Environment, running: Running | None, trouble: Trouble | None
+    version: Version, environment: Environment, running: Running | None, trouble: Trouble | None, canary: str = ""
 ) -> dict[str, str | None]:
     """The tags of one version for one environment, where `running` is its model's deployment; None: no such tag.
 
@@ -37,6 +37,7 @@ def facts_of(
     concerned = trouble is not None and version.number in trouble.versions
     return {
         f"hydraulic.{environment.name}.endpoint": (running.endpoint or None) if running and serves else None,
+        f"hydraulic.{environment.name}.canary": canary[:LONGEST] or None,
         f"hydraulic.{environment.name}.problem": trouble.text[:LONGEST] if trouble and concerned else None,
         f"hydraulic.{environment.name}.state": running.state if running and serves else None,
     }
@@ -47,8 +48,13 @@ def changed_facts(
     environments: Sequence[Environment],
     running: Sequence[Running],
     troubles: Mapping[Place, Trouble],
+    canaries: Mapping[Place, tuple[int, str]] | None = None,
 ) -> list[tuple[Version, dict[str, str | None]]]:
-    """The versions whose tags tell something else than what is, with what to set and to remove (None)."""
+    """The versions whose tags tell something else than what is, with what to set and to remove (None).
+
+    canaries: the version that each is about, and what is told of it.
+    """
+    told = {(place, number): text for place, (number, text) in (canaries or {}).items()}
     ours = by_place(running)
     changed = []
     for model in models:
@@ -59,7 +65,8 @@ def changed_facts(
         for version in model.versions:
             facts: dict[str, str | None] = {}
             for place in places:
-                facts |= facts_of(version, *place)
+                canary = told.get(((place[0].name, model.name), version.number), "")
+                facts |= facts_of(version, *place, canary)
             differ = {tag: value for tag, value in facts.items() if version.tags.get(tag) != value}
             if differ:
                 changed.append((version, differ))

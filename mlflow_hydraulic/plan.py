@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mlflow_hydraulic.bindings import Desired, Environment, Problem, intent_lost, resolve
+from mlflow_hydraulic.canary.look import Decision
 from mlflow_hydraulic.deployment import Deployment, Predictor, State, deployment_name
-from mlflow_hydraulic.promotion import asked, beside, successors
+from mlflow_hydraulic.promotion import asked, beside, successors, waits_for
 from mlflow_hydraulic.registry import RegisteredModel, Registry
 
 Kind = Literal["create", "update", "delete", "wait", "hold"]
@@ -43,8 +44,8 @@ class Wanted:
     def __str__(self) -> str:
         counts = dict(self.replicas)
         text = "/".join(
-            f"v{version}" + (f" {weight}%" if len(self.arms) > 1 else "") + _times(counts.get(version))
-            for version, weight in self.arms
+            f"v{version}" + (f" {weight}%" if len(self.arms) > 1 else "") + (f" x{n}" if n > 1 else "")
+            for version, weight, n in ((version, weight, counts.get(version, 1)) for version, weight in self.arms)
         )
         return text + (f" + challenger v{self.challenger}" if self.challenger is not None else "")
 
@@ -90,7 +91,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One line of a plan. `wanted` is None for delete and hold; `selector` is what asks for it."""
+    """One line of a plan. `wanted` is None for delete, wait and hold; `selector` is what asks for it.
+
+    concerns: the version that a canary is about; 0 where there is none.
+    """
 
     kind: Kind
     model: str
@@ -100,6 +104,7 @@ class Action:
     before: str = ""
     wanted: Wanted | None = None
     selector: str = ""
+    concerns: int = 0
 
     @property
     def changes(self) -> bool:
@@ -124,7 +129,7 @@ class _Case:
     """One model in one environment, with what its decision looks at.
 
     named: what runs under `called`, its deployment's name. ours: what controllers of its workspace made, by environment
-    and model.
+    and model. canary: what its canary comes to, where one was looked at.
     """
 
     name: str
@@ -135,6 +140,7 @@ class _Case:
     named: Running | None
     environments: Sequence[Environment]
     ours: Mapping[tuple[str, str], Running]
+    canary: Decision | None = None
 
     def action(self, kind: Kind, reason: str, wanted: Wanted | None = None, selector: str = "") -> Action:
         return Action(
@@ -146,15 +152,21 @@ class _Case:
             before=str(self.seen.wanted) if self.seen else "",
             wanted=wanted,
             selector=selector,
+            concerns=self.canary.version if self.canary else 0,
         )
 
 
 def make_plan(
-    registry: Registry, environments: Sequence[Environment], running: Sequence[Running], blind: Collection[str] = ()
+    registry: Registry,
+    environments: Sequence[Environment],
+    running: Sequence[Running],
+    blind: Collection[str] = (),
+    canaries: Mapping[tuple[str, str], Decision] | None = None,
 ) -> Plan:
     """The plan for the whole registry: environments in their order, models by name, deletions last.
 
     blind: environments whose target does not answer: nothing is planned there, and nothing is taken to run there.
+    canaries: what is decided of those under way, by environment and model; the others go at once.
     What runs for another workspace is as what a person made by hand: it is never touched.
     """
     (workspace,) = registry.workspaces
@@ -177,6 +189,7 @@ def make_plan(
                 named=named.get((environment.name, called)),
                 environments=environments,
                 ours=ours,
+                canary=(canaries or {}).get((environment.name, name)),
             )
             action = _decide(case)
             if action is not None:
@@ -192,9 +205,13 @@ def _decide(case: _Case) -> Action | None:
     wish = resolve(case.model, case.environment) if case.model else None
     if isinstance(wish, Problem):
         return case.action("hold", wish.message)
-    if wish is None:
-        return _ending(case, case.seen) if case.seen else None
-    return _towards(wish, case)
+    if wish is not None:
+        return _towards(wanted_of(wish), wish.why, wish.selector, case)
+    if case.seen is None:
+        return None
+    if case.canary and case.canary.arms is not None:
+        return _towards(Wanted(arms=()), "", case.seen.deployment.labels.get(SELECTED_BY, ""), case)
+    return _ending(case, case.seen)
 
 
 def wanted_of(wish: Desired) -> Wanted:
@@ -206,17 +223,31 @@ def wanted_of(wish: Desired) -> Wanted:
     )
 
 
-def _towards(wish: Desired, case: _Case) -> Action | None:
-    wanted = wanted_of(wish)
+def _towards(wanted: Wanted, why: str, selector: str, case: _Case) -> Action | None:
+    stepping = case.canary if case.canary and case.canary.arms is not None else None
+    if stepping:
+        wanted, why = _stepped(wanted, stepping.arms or ()), stepping.why
     if case.seen is None and case.named is not None:
         return case.action("hold", _name_taken(case.named))
+    if stepping and not wanted.arms:
+        return case.action("hold", why)
     if case.seen is None or case.seen.state == "not found":
-        return case.action("create", wish.why, wanted, wish.selector)
+        return case.action("create", why, wanted, selector)
     if not wanted.met_by(case.seen.wanted):
-        return case.action("update", wish.why, wanted, wish.selector)
+        return case.action("update", why, wanted, selector)
     if case.seen.state == "failed":
-        return case.action("update", f"it has failed: {case.seen.cause}", wanted, wish.selector)
-    return None
+        return case.action("update", f"it has failed: {case.seen.cause}", wanted, selector)
+    return case.action(stepping.kind, why) if stepping and stepping.arms != ((stepping.version, 100),) else None
+
+
+def _stepped(wanted: Wanted, arms: tuple[tuple[int, int], ...]) -> Wanted:
+    """`wanted` with the shares of a canary; a challenger that answers meanwhile is no shadow as well."""
+    versions = dict(arms)
+    return Wanted(
+        arms=arms,
+        challenger=None if wanted.challenger in versions else wanted.challenger,
+        replicas=tuple((version, count) for version, count in wanted.replicas if version in versions),
+    )
 
 
 def _name_taken(by: Running) -> str:
@@ -248,22 +279,15 @@ def _ending(case: _Case, seen: Running) -> Action | None:
     if case.model is None or lost:
         return case.action("hold", f"{lost}: what serves goes on serving until you say more")
     for successor in successors(case.environment, case.environments):
-        wanted = asked(case.model, successor, served)
-        if wanted and not _serves(case.ours.get((successor.name, case.name)), wanted):
-            return case.action("wait", f"promoted to {successor.name}, which is not healthy with it yet")
+        above = case.ours.get((successor.name, case.name))
+        there = {n for n, _ in above.wanted.arms} if above and above.state == "healthy" else set()
+        if why := waits_for(case.model, successor, asked(case.model, successor, served), there):
+            return case.action("wait", why)
     archived = all(v is not None and v.stage == "Archived" for v in map(case.model.version, served))
     if not archived and any(asked(case.model, one, served) for one in beside(case.environment, case.environments)):
         return None  # promoted, and it stays here too: so it was configured
     stages = [f"version {n} is now in stage {v.stage}" for n in served if (v := case.model.version(n))]
     return case.action("delete", ", ".join(stages))
-
-
-def _serves(above: Running | None, wanted: set[int]) -> bool:
-    return above is not None and above.state == "healthy" and wanted <= {n for n, _ in above.wanted.arms}
-
-
-def _times(replicas: int | None) -> str:
-    return f" x{replicas}" if replicas not in (None, 1) else ""
 
 
 def running_digest(running: Iterable[Running]) -> str:

@@ -34,3 +34,15 @@ def asked(model: RegisteredModel, environment: Environment, served: Sequence[int
     if not environment.looks_at(model.name):
         return set()
     return {version.number for selector in environment.champion for version in selector.matches(model)} & set(served)
+
+
+def waits_for(model: RegisteredModel, successor: Environment, promoted: set[int], there: set[int]) -> str:
+    """Why what was `promoted` to `successor` does not end below it yet; `there`: what answers there healthily.
+
+    During a canary the new version answers there already, and may still be taken back.
+    """
+    if promoted - there:
+        return f"promoted to {successor.name}, which is not healthy with it yet"
+    if promoted and successor.canary and asked(model, successor, sorted(there)) != there:
+        return f"promoted to {successor.name}, whose canary is not through yet"
+    return ""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
+from mlflow_hydraulic import rollout
+from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.errors import Conflict, HydraulicError
 from mlflow_hydraulic.evidence import attempts, recorded
 from mlflow_hydraulic.evidence.ledger import Event, append
@@ -24,13 +27,20 @@ from mlflow_hydraulic.world import Outcome, Pass, Sight, Sources, World
 log = logging.getLogger("hydraulic.controller")
 
 
-def look(sources: Sources) -> Plan:
-    """The plan for the world as it is now; nothing is changed or written. Raises where a target does not answer."""
+def look(sources: Sources, evidence: Callable[[], Engine] | None = None) -> Plan:
+    """The plan for the world as it is now; nothing is changed or written. Raises where a target does not answer.
+
+    evidence: opens the ledger, which canaries are remembered in; asked for only where there may be one.
+    """
     registry = sources.registry.read()
     sight = observe(sources)
     for error in sight.blind.values():
         raise error
-    return make_plan(registry, sources.environments, sight.running)
+    plan = make_plan(registry, sources.environments, sight.running)
+    if evidence is None or not rollout.concerned(plan, sources.environments):
+        return plan
+    found = rollout.look_at(sources, evidence(), registry, sight, plan, now=utc_now(), workspace=registry.workspaces[0])
+    return make_plan(registry, sources.environments, sight.running, canaries=found.decisions)
 
 
 def observe(sources: Sources) -> Sight:
@@ -55,17 +65,28 @@ def run_pass(world: World, expected: Plan | None = None) -> Pass:
     registry = world.registry.read()
     sight = observe(world)
     plan = make_plan(registry, world.environments, sight.running, sight.blind)
+    canaries = _canaries(world, registry, sight, plan)
+    plan = make_plan(registry, world.environments, sight.running, sight.blind, canaries.decisions)
     _refuse_moved(expected, plan, sight)
     _record_found(world, registry, since)
     _record_running(world, sight, world.crew.busy, ())
+    late = rollout.write_down(world, canaries)
+    plan = replace(plan, actions=tuple(a for a in plan.actions if (a.environment, a.model) not in late))
     outcomes, left = _act(world, registry, sight, plan, since, again=expected is not None)
     after = sight
     if outcomes:
         after = observe(world)
         _record_running(world, after, world.crew.busy, outcomes)
     troubles = _troubles(world, registry, plan, outcomes, after)
-    _write_facts(world, _telling(world, registry, plan, outcomes), after, troubles)
-    return Pass(plan=plan, outcomes=outcomes, sight=after, left=left)
+    telling = [model for model in _telling(world, registry, plan, outcomes) if model.name not in {m for _, m in late}]
+    _write_facts(world, telling, after, troubles, canaries.facts)
+    return Pass(plan=plan, outcomes=outcomes, sight=after, left=left | {model for _, model in late})
+
+
+def _canaries(world: World, registry: Registry, sight: Sight, plan: Plan) -> rollout.Canaries:
+    """What is decided of the canaries that `plan`, made without them, has a part in."""
+    now, busy = world.clock(), world.crew.busy
+    return rollout.look_at(world, world.database, registry, sight, plan, now=now, workspace=world.workspace, busy=busy)
 
 
 def _refuse_moved(expected: Plan | None, plan: Plan, sight: Sight) -> None:
@@ -74,10 +95,15 @@ def _refuse_moved(expected: Plan | None, plan: Plan, sight: Sight) -> None:
     for error in sight.blind.values():
         raise error
     moved = [what for what in ("registry", "running") if getattr(expected, what) != getattr(plan, what)]
-    if moved or expected.changes != plan.changes:
+    if moved or _bare(expected) != _bare(plan):
         what = {"registry": "the registry says something else", "running": "something else runs"}
         reasons = " and ".join(what[name] for name in moved) or "the environments are configured otherwise"
         raise Conflict(f"the world has moved since this plan was made: {reasons}; nothing was done, plan anew")
+
+
+def _bare(plan: Plan) -> list[Action]:
+    """Its changes without their reasons: those of a canary hold numbers that grow."""
+    return [replace(action, reason="") for action in plan.changes]
 
 
 def _act(
@@ -159,11 +185,15 @@ def _append(world: World, events: Callable[[Connection], list[Event]]) -> None:
 
 
 def _write_facts(
-    world: World, models: Sequence[RegisteredModel], sight: Sight, troubles: Mapping[Place, Trouble]
+    world: World,
+    models: Sequence[RegisteredModel],
+    sight: Sight,
+    troubles: Mapping[Place, Trouble],
+    canaries: Mapping[Place, tuple[int, str]],
 ) -> None:
     """Tags that show in MLflow's own page what really runs; only where they differ from what is there."""
     environments = [env for env in world.environments if env.name not in sight.blind]
-    for version, facts in changed_facts(models, environments, sight.running, troubles):
+    for version, facts in changed_facts(models, environments, sight.running, troubles, canaries):
         world.fence()
         try:
             world.registry.write_facts(version.model, version.number, facts)
@@ -190,5 +220,7 @@ def _troubles(
     for action, text in said:
         serving = here.get((action.environment, world.workspace, action.model))
         versions = concerned(models.get(action.model), environments[action.environment], serving)
+        if action.kind == "hold" and action.concerns:
+            versions = frozenset({action.concerns})
         troubles[action.environment, action.model] = Trouble(text=text, versions=versions)
     return troubles

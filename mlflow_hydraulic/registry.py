@@ -11,7 +11,12 @@ STAGES = ("None", "Staging", "Production", "Archived")
 TAG_PREFIX = "hydraulic."
 WEIGHT_TAG = "hydraulic.weight"
 REPLICAS_TAG = "hydraulic.replicas"
-INTENT_TAGS = (WEIGHT_TAG, REPLICAS_TAG)  # tags that say what is wanted; every other tag of ours is a fact written back
+CANARY_TAG = "hydraulic.canary"  # what a person says of a version's canary: promote, abort, retry
+INTENT_TAGS = (
+    WEIGHT_TAG,
+    REPLICAS_TAG,
+    CANARY_TAG,
+)  # tags that say what is wanted; every other tag of ours is a fact written back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

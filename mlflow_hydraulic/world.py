@@ -21,6 +21,7 @@ from mlflow_hydraulic.errors import HydraulicError, Unavailable
 from mlflow_hydraulic.evidence import recorded
 from mlflow_hydraulic.plan import Action, Plan, Running
 from mlflow_hydraulic.registry import Registry, Version
+from mlflow_hydraulic.service_level import Counters
 
 
 class Fenced(Unavailable):
@@ -57,6 +58,13 @@ class Target(Protocol):
 
     def delete(self, name: str, seen: Running | None) -> None:
         """End what was seen; raises where something else is there now."""
+        ...
+
+    def service(self, name: str) -> Mapping[str, Counters]:
+        """The counters of each predictor of a deployment, shadow included; one of which nobody can tell is left out.
+
+        `Unavailable` where nothing can be told.
+        """
         ...
 
 
@@ -141,6 +149,11 @@ class Pass:
     def due(self) -> datetime | None:
         """When the first of the actions that failed may be tried again."""
         return min((outcome.due for outcome in self.outcomes if outcome.due), default=None)
+
+    @property
+    def stepping(self) -> bool:
+        """Whether a canary is counted, so that a breach is seen soon."""
+        return any(action.kind == "wait" and action.concerns for action in self.plan.actions)
 
     @property
     def moving(self) -> bool:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.deploy_targets.kubernetes.delivery import reachable, storage_of
 from mlflow_hydraulic.deploy_targets.kubernetes.options import KubernetesOptions
+from mlflow_hydraulic.deploy_targets.kubernetes.service_level import service_level
 from mlflow_hydraulic.deploy_targets.seen import running
 from mlflow_hydraulic.deployment import Deployment, ModelVersion
 from mlflow_hydraulic.errors import Conflict, Unavailable
 from mlflow_hydraulic.plan import Running
+from mlflow_hydraulic.service_level import Counters
 
 if TYPE_CHECKING:
     from mlflow_hydraulic.deploy_targets.kubernetes.target import KubernetesTarget
@@ -67,6 +69,10 @@ class KubernetesEnvironment:
     def delete(self, name: str, seen: Running | None) -> None:
         with _retryable():
             self._target.delete(self._environment.namespace, name, expected=seen.generation if seen else None)
+
+    def service(self, name: str) -> dict[str, Counters]:
+        """The counters of each predictor; `Unavailable` where the API server does not answer."""
+        return service_level(self._target.cluster, self._environment.namespace, name)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Called by router and supervisor.
 from __future__ import annotations
 
 import re
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,14 +17,16 @@ SUFFIXES = ("_bucket", "_sum", "_count", "_total", "_created")
 
 
 class Counts:
-    """Requests by predictor, version and status; seconds by predictor; retries; the shadow's copies."""
+    """Requests by predictor, version and status; seconds and restarts by predictor; retries; the shadow's copies."""
 
     def __init__(self, namespace: str, name: str) -> None:
+        self.started_s = time.time()
         self.retries = 0
+        self.restarts: Counter[str] = Counter()
         self.shadow: Counter[str] = Counter()
         self._labels = {"namespace": namespace, "deployment": name}
         self._answered: Counter[tuple[str, str, int]] = Counter()
-        self._unanswered: Counter[int] = Counter()
+        self._unanswered: Counter[tuple[str, str, int]] = Counter()
         self._seconds: dict[str, list[int]] = {}
         self._sums: Counter[str] = Counter()
 
@@ -35,8 +38,9 @@ class Counts:
         buckets[bisect_left(BUCKETS_S, seconds)] += 1
         self._sums[predictor] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
 
-    def unanswered(self, status: int) -> None:
-        self._unanswered[status] += 1
+    def unanswered(self, status: int, predictor: str = "", version: str = "") -> None:
+        """A request that no scorer answered; `predictor` is whose turn it was, "" where that is not known."""
+        self._unanswered[predictor, version, status] += 1
 
     def render(self) -> str:
         """The text, families one after the other."""
@@ -44,10 +48,8 @@ class Counts:
             "# HELP hydraulic_router_requests_total Requests by who answered, and how.",
             "# TYPE hydraulic_router_requests_total counter",
         ]
-        for (predictor, version, status), n in sorted(self._answered.items()):
+        for (predictor, version, status), n in sorted((self._answered + self._unanswered).items()):
             lines.append(self._line("requests_total", n, predictor=predictor, version=version, code=str(status)))
-        for code, n in sorted(self._unanswered.items()):
-            lines.append(self._line("requests_total", n, predictor="", version="", code=str(code)))
         lines += [
             "# HELP hydraulic_router_request_seconds Time from the whole request to the whole answer.",
             "# TYPE hydraulic_router_request_seconds histogram",
@@ -67,6 +69,14 @@ class Counts:
             "# TYPE hydraulic_router_shadow_total counter",
         ]
         lines += [self._line("shadow_total", self.shadow[what], outcome=what) for what in ("sent", "dropped", "failed")]
+        lines += [
+            "# HELP hydraulic_router_restarts_total Scorers that ended by themselves, to be started again.",
+            "# TYPE hydraulic_router_restarts_total counter",
+            *(self._line("restarts_total", n, predictor=predictor) for predictor, n in sorted(self.restarts.items())),
+            "# HELP hydraulic_router_start_time_seconds Since when all this is counted, in seconds since 1970.",
+            "# TYPE hydraulic_router_start_time_seconds gauge",
+            self._line("start_time_seconds", self.started_s),
+        ]
         return "\n".join(lines) + "\n"
 
     def _line(self, name: str, value: float, **labels: str) -> str:

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlflow_hydraulic.bindings import Environment
+from mlflow_hydraulic.deploy_targets.local.service_level import service_level
 from mlflow_hydraulic.deploy_targets.local.target import LocalTarget, Mode
 from mlflow_hydraulic.deploy_targets.seen import running
 from mlflow_hydraulic.deployment import Deployment, Observed
 from mlflow_hydraulic.errors import Conflict, Failed, Unavailable
 from mlflow_hydraulic.plan import Running
+from mlflow_hydraulic.service_level import Counters
 
 
 class LocalEnvironment:
@@ -71,6 +73,11 @@ class LocalEnvironment:
             self._look()
             expected = seen.generation if seen else None
             self._target.delete(self._environment.namespace, name, expected=expected)
+
+    def service(self, name: str) -> dict[str, Counters]:
+        """The counters of each predictor; `Unavailable` where nothing runs or answers."""
+        with _retryable():
+            return service_level(self._target.get(self._environment.namespace, name))
 
 
 @contextmanager

@@ -48,11 +48,12 @@ class Gone(Exception):
 
 
 class Unanswered(Exception):
-    """No scorer could answer; `status` is for the caller."""
+    """No scorer could answer; `status` is for the caller, `lane` is whose turn it was."""
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(self, status: int, why: str, lane: Lane | None) -> None:
         super().__init__(why)
         self.status = status
+        self.predictor, self.version = (lane.predictor, lane.version) if lane else ("", "")
 
 
 class Router:
@@ -132,7 +133,7 @@ class Router:
         try:
             lane, reply = await self._ask(request, once=path in FEEDBACK)
         except Unanswered as error:
-            self.counts.unanswered(error.status)
+            self.counts.unanswered(error.status, error.predictor, error.version)
             status, out, text = problem(error.status, str(error))
             return status, [*out, (PUID, puid)], text
         self.counts.answered(lane.predictor, lane.version, reply.status, time.perf_counter() - started)
@@ -151,17 +152,18 @@ class Router:
             try:
                 return lane, await replica.upstream.ask(request, ANSWER_TIMEOUT_S, fresh=once)
             except TimeoutError as error:
-                raise Unanswered(504, f"predictor {lane.predictor!r} gave {error}") from error
+                raise Unanswered(504, f"predictor {lane.predictor!r} gave {error}", lane) from error
             except Lost as lost:
                 if lost.sent and once:
                     why = "the scorer ended the connection before it answered; it may have read this, so it is not told"
-                    raise Unanswered(502, f"{why} again: send it again if counting it twice does no harm") from lost
+                    way = "again: send it again if counting it twice does no harm"
+                    raise Unanswered(502, f"{why} {way}", lane) from lost
                 if lost.sent:
                     broken += 1  # a request that kills whoever reads it must not go round for ever
                     deadline = time.monotonic() + READY_WAIT_S  # it may have been a long time with one that hung
                 self.counts.retries += 1
                 avoid = replica
-        raise Unanswered(502, "the scorers ended the connection before they answered; their logs tell why")
+        raise Unanswered(502, "the scorers ended the connection before they answered; their logs tell why", lane)
 
     async def _pick(self, lane: Lane | None, avoid: Replica | None, deadline: float) -> tuple[Lane, Replica]:
         """A ready replica of `lane`, or of whose turn it is where that lane is gone; waits until `deadline` for one."""
@@ -175,13 +177,13 @@ class Router:
                 # Straight after its connection broke, a scorer counts as ready until the supervisor has seen it end.
                 if replica is not None and replica is not avoid:
                     return lane, replica
-            await self._wait(deadline)
+            await self._wait(deadline, lane)
             avoid = None
 
-    async def _wait(self, deadline: float) -> None:
+    async def _wait(self, deadline: float, lane: Lane | None) -> None:
         left = deadline - time.monotonic()
         if left <= 0 or self._waiting >= WAITING:
-            raise Unanswered(503, "no scorer is ready; it is started again: try again in a moment")
+            raise Unanswered(503, "no scorer is ready; it is started again: try again in a moment", lane)
         self._waiting += 1
         try:
             await asyncio.wait_for(self._changed.wait(), min(left, 0.25))

@@ -51,13 +51,14 @@ class Launch:
     """What every scorer of a deployment is started with.
 
     command: module and leading arguments, run by this Python. pipe: closes when the supervisor ends.
-    changed: called when a replica became ready or ceased to be.
+    changed: called when a replica became ready or ceased to be. ended: called with the predictor whose scorer ended.
     """
 
     settings: Settings
     command: tuple[str, ...]
     pipe: int
     changed: Callable[[], None]
+    ended: Callable[[str], None] = lambda _: None
 
 
 class Slot:
@@ -199,6 +200,7 @@ class Slot:
             # What kept it from coming back says more than how the process before it ended.
             self.why = self.why or f"{self.id} (version {self.model.version}) ended with code {code}"
             log.error("%s; crash %d in a row", self.why, self.crashes)
+            self._launch.ended(self.predictor)
             self._launch.changed()
             await asyncio.sleep(restart_delay_s(self.crashes, random.random()))  # noqa: S311 - jitter, no secret
             started = time.monotonic()

@@ -56,7 +56,9 @@ class Supervisor:
         self._end = asyncio.Event()
         # Only this process holds the writing end: scorers see it close when this process ends, however it does.
         reading, self._pipe = os.pipe()
-        self._launch = Launch(settings=settings, command=command, pipe=reading, changed=self._on_change)
+        self._launch = Launch(
+            settings=settings, command=command, pipe=reading, changed=self._on_change, ended=self._on_end
+        )
         limit = int(settings.max_body_mb * 1e6)
         self._router = Router(folder.namespace, folder.name, limit, self._metrics)
         self._front = Front(self._router, settings.drain_timeout_s)
@@ -171,6 +173,9 @@ class Supervisor:
     def _on_change(self) -> None:
         self._router.wake()
         self._look.set()
+
+    def _on_end(self, predictor: str) -> None:
+        self._router.counts.restarts[predictor] += 1
 
     def _stop(self) -> None:
         self._end.set()

@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
@@ -66,7 +67,7 @@ def controller(
       hydraulic controller --dry-run --watch --elect hydraulic-controller --health-port 8081
     """
     from mlflow_hydraulic.cli.plan import shown
-    from mlflow_hydraulic.cli.world import open_sources
+    from mlflow_hydraulic.cli.world import open_evidence, open_sources
     from mlflow_hydraulic.reconcile import look
     from mlflow_hydraulic.settings import read_settings
 
@@ -78,7 +79,7 @@ def controller(
     settings = read_settings()
     settings = replace(settings, interval_s=interval_s or settings.interval_s)
     if dry_run and not watch:
-        click.echo(shown(look(open_sources(settings))))
+        click.echo(shown(look(open_sources(settings), open_evidence)))
         return
     logging.getLogger("hydraulic.controller").info("%s", settings_line(settings))
     if once:
@@ -114,15 +115,15 @@ def _until_stopped(settings: Settings, elect: str | None, health_port: int | Non
 
 def _loop(settings: Settings, elector: Elector | None, holder: str, *, dry_run: bool) -> Loop:
     from mlflow_hydraulic.cli.rehearsal import Rehearsal
-    from mlflow_hydraulic.cli.world import open_sources, open_world
+    from mlflow_hydraulic.cli.world import open_evidence, open_sources, open_world
     from mlflow_hydraulic.controller import Controller, Pace
     from mlflow_hydraulic.crew import Crew
     from mlflow_hydraulic.reconcile import look
 
     awake = elector.is_leader if elector else _always
     if dry_run:
-        sources = open_sources(settings)
-        return Rehearsal(lambda: look(sources), settings.interval_s, awake=awake)
+        sources, evidence = open_sources(settings), cache(open_evidence)
+        return Rehearsal(lambda: look(sources, evidence), settings.interval_s, awake=awake)
     world = replace(open_world(settings), crew=Crew(AT_ONCE, patience_s=PATIENCE_S))
     pace = Pace(interval_s=settings.interval_s, lease_s=settings.lease_s)
     return Controller(world, pace, awake=awake, holder=holder)

@@ -44,11 +44,11 @@ def plan(*, as_json: bool, out: Path | None) -> None:
       hydraulic plan --json | jq '.actions[] | select(.kind == "delete")'
       hydraulic plan --out monday.plan && hydraulic apply monday.plan
     """
-    from mlflow_hydraulic.cli.world import open_sources
+    from mlflow_hydraulic.cli.world import open_evidence, open_sources
     from mlflow_hydraulic.reconcile import look
 
     try:
-        made = look(open_sources())
+        made = look(open_sources(), open_evidence)
         if out:
             save(made, out)
     except HydraulicError as error:

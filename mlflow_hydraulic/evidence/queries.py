@@ -11,8 +11,10 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, literal, select
 
+from mlflow_hydraulic.canary.memory import UNDER_WAY
 from mlflow_hydraulic.deployment import deployment_name
 from mlflow_hydraulic.evidence.asof import stamp
+from mlflow_hydraulic.evidence.canaries import CANARY
 from mlflow_hydraulic.evidence.compositions import Composition, read_composition
 from mlflow_hydraulic.evidence.ledger import Row
 from mlflow_hydraulic.evidence.recorded import INITIAL_VERBS, RUNS
@@ -42,12 +44,22 @@ def ran(connection: Connection, model: str, environment: str, workspace: str = "
     """Everything that ran as the deployment of `model` in `environment`, oldest first; None where it ended.
 
     What is in the last place runs now, as far as the ledger knows. What a person deployed beside it, under another
-    name, does not count: nobody promoted it.
+    name, does not count: nobody promoted it. Nor do the steps of a canary: nobody asked for those shares.
     """
-    asked = Asked(workspace=workspace, model=model, environment=environment, verb=RUNS)
-    ours = ledger.c.subject == f"{environment}/{deployment_name(model)}"
-    query = select(ledger.c.after).where(*_conditions(asked), ours).order_by(ledger.c.seq)
-    return [read_composition(json.loads(after)) for (after,) in connection.execute(query)]
+    asked = Asked(workspace=workspace, model=model, environment=environment)
+    ours = ledger.c.subject == f"{environment}/{deployment_name(model, workspace)}"
+    query = select(ledger.c.verb, ledger.c.after).where(*_conditions(asked), ours, ledger.c.verb.in_((RUNS, CANARY)))
+    steps: set[int] = set()
+    found = []
+    for verb, after in connection.execute(query.order_by(ledger.c.seq)):
+        value = json.loads(after)
+        if verb == CANARY:
+            steps = {value["from"], value["to"]} if value["phase"] in UNDER_WAY else set()
+            continue
+        composition = read_composition(value)
+        if composition is None or not steps or set(composition.versions) != steps:
+            found.append(composition)
+    return found
 
 
 def last_reason(connection: Connection, model: str, environment: str, workspace: str = "default") -> str:

@@ -76,6 +76,21 @@ def _failed(row: Row, before: object, after: object) -> str:
     return f"{environment} failed {what}" + (f"; {before} goes on" if before else "")
 
 
+def _canary(row: Row, _before: object, after: object) -> str:
+    if not isinstance(after, Mapping):
+        raise TypeError("a canary's row says what it does")
+    environment, old, new, share = row.environment, after["from"], after["to"], after["share"]
+    return {
+        "begin": f"{environment} began the canary of v{new} beside v{old}",
+        "step": f"{environment} gives v{new} its next {share} %",
+        "mark": f"{environment} counts v{new} at {share} %",
+        "done": f"{environment} ended the canary of v{new}, which gets all callers",
+        "back": f"{environment} rolled the canary of v{new} back to v{old}",
+        "halt": f"{environment} halted the canary of v{new} at {share} %",
+        "over": f"{environment} gave up the canary of v{new} at {share} %",
+    }[str(after["phase"])]
+
+
 def _pinned(row: Row, _before: object, after: object) -> str:
     return f"version {version_of(row.subject)} was pinned to digest {str(after)[:12]}"
 
@@ -123,5 +138,6 @@ SENTENCES: Mapping[str, Callable[[Row, object, object], str]] = {
     "runs": _runs,
     "failed": _failed,
     "pinned": _pinned,
+    "canary": _canary,
     "refused": _refused,
 }

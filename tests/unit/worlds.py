@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor, State
-from mlflow_hydraulic.errors import HydraulicError, NotFound
+from mlflow_hydraulic.errors import HydraulicError, NotFound, Unavailable
 from mlflow_hydraulic.plan import CONTROLLER, MANAGED, MODEL_LABEL, Running
 from mlflow_hydraulic.registry import RegisteredModel, Registry, Version
+from mlflow_hydraulic.service_level import Counters
 
 
 def running(
@@ -104,6 +105,7 @@ class MemoryTarget:
     failing: dict[str, HydraulicError] = field(default_factory=dict)
     effects: list[str] = field(default_factory=list)
     away: HydraulicError | None = None
+    counters: dict[str, dict[str, Counters]] = field(default_factory=dict)  # by deployment and predictor
     step: Callable[[str], None] = lambda _: None
 
     def observe(self) -> list[Running]:
@@ -133,6 +135,11 @@ class MemoryTarget:
         if self.deployments.pop(name, None):
             self.effects.append(f"delete {name}")
         self.step("after delete")
+
+    def service(self, name: str) -> dict[str, Counters]:
+        if name not in self.counters:
+            raise Unavailable("nobody counts")
+        return self.counters[name]
 
 
 class Clock:
