@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -20,11 +21,12 @@ DAY = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 @dataclass
 class MemoryLease:
-    """The Lease of an API server. trouble: what the next write meets."""
+    """The Lease of an API server. trouble: what the next write meets. after: called when something was written."""
 
     lease: Json | None = None
     trouble: str = ""
     away: bool = False
+    after: Callable[[], None] = lambda: None
 
     def read(self) -> Json | None:
         if self.away:
@@ -46,6 +48,7 @@ class MemoryLease:
             raise Conflict("the object has been modified")
         number = str(int(there or 0) + 1)
         self.lease = {**body, "metadata": {**body["metadata"], "resourceVersion": number}}
+        self.after()
         if trouble == "reset after":
             raise Unavailable("the connection was reset")
         return self.lease
@@ -108,6 +111,15 @@ def test_a_leader_that_cannot_renew_gives_up_before_another_may_take_it() -> Non
     lease.away = False
     one.step()
     assert one.is_leader(), "nobody else took it meanwhile"
+
+
+def test_a_renewal_counts_from_when_it_was_asked_for() -> None:
+    true_s, lease = [0.0], MemoryLease()
+    one = elector(lease, Clocks(true_s), "one")
+    lease.after = lambda: true_s.__setitem__(0, true_s[0] + 6.0)  # a slow answer
+    one.step()
+    true_s[0] += 4.0
+    assert not one.is_leader()
 
 
 def test_a_machine_that_slept_leads_no_more() -> None:
