@@ -14,6 +14,7 @@ from mlflow_hydraulic.version import VERSION
 
 # command: (module that defines it, its one-line help)
 COMMANDS = {
+    "alerts": ("mlflow_hydraulic.cli.alerts", "List alerts, acknowledge, mute and close them; send a test."),
     "apply": ("mlflow_hydraulic.cli.plan", "Do what a saved plan says, if the world has not moved since."),
     "as-of": ("mlflow_hydraulic.cli.asof", "Show what ran, and what the registry said, at any time."),
     "bundle": (

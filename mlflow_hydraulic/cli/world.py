@@ -10,6 +10,7 @@ from mlflow_hydraulic.configuration import Configuration, read_configuration
 from mlflow_hydraulic.deploy_targets.environment import Mlflow, open_environments
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.evidence import database
+from mlflow_hydraulic.monitor.configured import Monitoring, read_monitoring
 from mlflow_hydraulic.settings import Settings, read_settings, read_tables
 from mlflow_hydraulic.world import Sources, World
 
@@ -51,6 +52,11 @@ def workspace() -> str:
 def open_configuration() -> Configuration:
     """Environments and policy from hydraulic.toml."""
     return read_configuration(read_tables())
+
+
+def open_monitoring() -> Monitoring:
+    """Alert rules and channels from hydraulic.toml."""
+    return read_monitoring(read_tables())
 
 
 def open_evidence(settings: Settings | None = None) -> Engine:

@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from mlflow_hydraulic.evidence.asof import stamp
-from mlflow_hydraulic.monitor.alert import Alert, to_json
-from mlflow_hydraulic.monitor.findings import COLOURS, Colour
+from mlflow_hydraulic.monitor.alert import Alert, Key, to_json
+from mlflow_hydraulic.monitor.findings import COLOURS, Colour, Subject
 from mlflow_hydraulic.monitor.standing import Change
 
 MOST_LINES = 20
@@ -103,8 +103,21 @@ def notification(channel: str, changes: Sequence[Change], now: datetime) -> Noti
     )
 
 
-def as_test(channel: str, alert: Alert, now: datetime) -> Notification:
-    """A notification that says that it is a test; each has an id of its own."""
+def trial(channel: str, workspace: str, by: str, now: datetime) -> Notification:
+    """A test for `channel`, which says that it is one; each has an id of its own."""
+    subject = Subject(environment="test", deployment="test", workspace=workspace)
+    alert = Alert(
+        key=Key(subject=subject, level="service", rule="test"),
+        state="open",
+        what="opened",
+        colour="orange",
+        worst="orange",
+        opened=stamp(now),
+        incident=stamp(now),
+        cause=f"{by} tests the channel {channel}: nothing is wrong, nothing needs to be done",
+        by=by,
+        at=stamp(now),
+    )
     made = notification(channel, [Change(alert=alert, before=None)], now)
     return replace(made, test=True, id=hashlib.sha256(f"{made.id}{stamp(now)}".encode()).hexdigest()[:32])
 

@@ -21,7 +21,7 @@ grey_after = "2h"                  # no data for so long is an alert of its own;
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, get_args
@@ -109,18 +109,31 @@ class Rules:
     notify: tuple[str, ...] = ("log",)
     stale_s: float = STALE_S
 
+    def every(self) -> Iterator[tuple[int, Level, Rule]]:
+        """Each rule, whole, with its number (0: the defaults), for each level that it fits."""
+        for number, given in enumerate((*self.given, {}), start=1):
+            for level in LEVELS:
+                if fnmatchcase(level, given.get("level", "*")):
+                    yield number if given else 0, level, self._whole(number, given, level)
+
     def of(self, key: Key) -> Rule:
         """The rule for `key`, whole."""
         return self.found(key)[1]
 
     def found(self, key: Key) -> tuple[int, Rule]:
         """The same with its number in hydraulic.toml, from 1; 0 for the defaults."""
-        base = replace(DEFAULTS[key.level], channels=self.notify)
         for number, given in enumerate(self.given, start=1):
-            pattern = Pattern(**{name: given[name] for name in PATTERNS if name in given})
-            if pattern.fits(key):
-                return number, _rule(f"monitor.rules[{number}]", given, replace(base, pattern=pattern))
-        return 0, base
+            if _pattern(given).fits(key):
+                return number, self._whole(number, given, key.level)
+        return 0, replace(DEFAULTS[key.level], channels=self.notify)
+
+    def _whole(self, number: int, given: Mapping[str, Any], level: Level) -> Rule:
+        base = replace(DEFAULTS[level], channels=self.notify, pattern=_pattern(given))
+        return _rule(f"monitor.rules[{number}]", given, base)
+
+
+def _pattern(given: Mapping[str, Any]) -> Pattern:
+    return Pattern(**{name: given[name] for name in PATTERNS if name in given})
 
 
 def read_rules(table: Mapping[str, Any], channels: Collection[str]) -> Rules:
