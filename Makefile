@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DATA ?= $(HYDRAULIC_DATA)
 REPORTS ?= .cache/reports
-EXTRAS ?= test,kubernetes
+EXTRAS ?= test,kubernetes,chart
 STAGES = lint types contracts unit contract integration browser
 
 BIN = $(VENV)/bin
