@@ -1,4 +1,4 @@
-"""The databases that the evidence suite runs on: a fresh one for each test, SQLite and PostgreSQL alike."""
+"""What the suites run on: a fresh database for each test, SQLite and PostgreSQL alike; every target in turn."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from mlflow_hydraulic.evidence import database
 from tests import services
+from tests.contract.subjects import Subject, kubernetes_subject, local_subject
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +38,11 @@ def evidence(database_uri: str) -> Iterator[Engine]:
     database.upgrade(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(params=["local", "kubernetes"])
+def subject(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Subject]:
+    """A target with nothing deployed; whatever the test leaves is deleted."""
+    made = local_subject(tmp_path, monkeypatch) if request.param == "local" else kubernetes_subject(tmp_path)
+    with made as one:
+        yield one
