@@ -92,6 +92,8 @@ class PodServer(ScorerServer):
         self._preparing.add_done_callback(self._prepared)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._drain_timeout_s
         if self._preparing is not None and not self._preparing.done():
             self.failure = Unavailable(f"told to stop before it was ready, while {self._front.doing}")
             self._preparing.cancel()
@@ -100,10 +102,10 @@ class PodServer(ScorerServer):
             self._app.draining = True
             log.info("told to stop: not ready any more; connections are accepted for another %g s", self._ending_s)
             await asyncio.sleep(max(0.0, self._ending_s - POLL_S))
-        if self._grpc is None:
-            await super().shutdown(sockets)
-        else:
-            await asyncio.gather(super().shutdown(sockets), self._grpc.drain(self._drain_timeout_s))
+        if self._grpc is not None:
+            await self._grpc.drain(deadline - loop.time())
+        self._drain_timeout_s = max(1.0, deadline - loop.time())
+        await super().shutdown(sockets)
 
     async def _become_ready(self) -> None:
         app = await self._prepare(self._front)

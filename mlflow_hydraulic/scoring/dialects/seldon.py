@@ -60,7 +60,7 @@ class SeldonDialect:
         self._request_path = {card.name: f"{card.name}:{card.version}"}
         meta = {"tags": self._tags, "requestPath": self._request_path}
         status = _json({"strData": "healthy", "meta": meta})
-        metadata = _json(self._metadata())
+        metadata = _json(self.metadata())
         self._routes: dict[tuple[str, str], Callable[[Call], Answer]] = {
             **{("GET", path): partial(_fixed, status) for path in STATUS_PATHS},
             **{("GET", path): partial(_fixed, metadata) for path in METADATA_PATHS},
@@ -97,6 +97,20 @@ class SeldonDialect:
 
     def openapi(self) -> Mapping[str, Any]:  # Any: the value is JSON
         return seldon_openapi.paths(self._card)
+
+    def metadata(self) -> dict[str, Any]:
+        """The shape that `seldon_core.metadata` validates; `custom` may hold strings only."""
+        card, schema = self._card, self._card.schema
+        kind = "tensor" if schema.numeric else "ndarray"
+        inputs, outputs = list(schema.names), list(schema.output_names)
+        return {
+            "name": card.name,
+            "versions": [card.version],
+            "platform": card.engine,
+            "inputs": [{"messagetype": kind, "schema": {"names": inputs, "shape": [len(inputs)]}}],
+            "outputs": [{"messagetype": "tensor", "schema": {"names": outputs, "shape": [len(outputs)]}}],
+            "custom": {"digest": card.digest, "origin": card.origin, "target": schema.target},
+        }
 
     def _parse_quickly(self, call: Call) -> ScoreRequest | None:
         """Rows of plain numbers in `data.ndarray`, without a look at each cell; None where that is not so."""
@@ -169,21 +183,6 @@ class SeldonDialect:
         puid = ((feedback.get("response") or {}).get("meta") or {}).get("puid")
         meta = {"tags": self._tags, "requestPath": self._request_path, **({"puid": puid} if puid else {})}
         return _json({"data": {"names": [], **empty}, "meta": meta})
-
-    def _metadata(self) -> dict[str, Any]:
-        """The shape that `seldon_core.metadata` validates; `custom` may hold strings only."""
-        card, schema = self._card, self._card.schema
-        kind = "tensor" if schema.numeric else "ndarray"
-        return {
-            "name": card.name,
-            "versions": [card.version],
-            "platform": card.engine,
-            "inputs": [{"messagetype": kind, "schema": {"names": schema.names, "shape": [len(schema.names)]}}],
-            "outputs": [
-                {"messagetype": "tensor", "schema": {"names": schema.output_names, "shape": [len(schema.output_names)]}}
-            ],
-            "custom": {"digest": card.digest, "origin": card.origin, "target": schema.target},
-        }
 
 
 def _json(value: object) -> Answer:
