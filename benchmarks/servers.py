@@ -30,7 +30,7 @@ def running(
         environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **(environ or {})}
         process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment, start_new_session=True)
     try:
-        _wait(process, f"http://127.0.0.1:{port}{ready}", log)
+        await_ready(process, f"http://127.0.0.1:{port}{ready}", log)
         yield port
     finally:
         os.killpg(process.pid, 15)
@@ -41,7 +41,8 @@ def running(
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Return when `url` answers 200; `RuntimeError` with the log's end where it does not, or the process ended."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -105,7 +105,6 @@ class Minute(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-encode_into = msgspec.msgpack.Encoder().encode_into
 decode_head = msgspec.msgpack.Decoder(Head).decode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 decode_gap = msgspec.msgpack.Decoder(Gap).decode

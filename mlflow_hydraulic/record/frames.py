@@ -45,14 +45,6 @@ class Damage:
     end: int
 
 
-def write_header(buffer: bytearray, kind: Kind) -> None:
-    """Fill in the header of a frame whose payload stands in `buffer` after room for it."""
-    length = len(buffer) - HEADER.size
-    with memoryview(buffer) as view:
-        crc = zlib.crc32(view[HEADER.size :], _seed(length, kind))
-    HEADER.pack_into(buffer, 0, MAGIC, length, kind, crc)
-
-
 def frame(kind: Kind, payload: bytes) -> bytes:
     """One frame.
 

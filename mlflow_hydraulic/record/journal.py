@@ -2,10 +2,11 @@
 
     FOLDER/<ns>-<pid>-<random>.seg    segments; the process that writes one holds an exclusive flock(2) on it
 
-A segment is a head frame and then frames of predictions, gaps and minutes (`frames`, `entries`). `append` returns when
-write(2) has: the bytes are then the kernel's, so the death of the process, SIGKILL included, loses none that was
-acknowledged. What a SIGKILL can lose: answers that no caller has got yet. What a crash of the machine can lose: what
-the kernel had not written back, some 30 seconds at Linux' defaults.
+A segment is a head frame and then frames of predictions, gaps and minutes (`frames`, `entries`). Once `flush` has
+returned, write(2) has: the bytes are the kernel's. Every answer goes out after that (`scoring.wire` holds answers of
+one turn of the event loop, so that they share one write), and the death of the process, SIGKILL included, loses none
+that a caller has got. What a SIGKILL can lose: answers that nobody has got yet. What a crash of the machine can lose:
+what the kernel had not written back, some 30 seconds at Linux' defaults.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pathlib import Path
 
 import msgspec
 
-from mlflow_hydraulic.record.entries import Entry, Gap, Head, Minute, encode, encode_into
-from mlflow_hydraulic.record.frames import HEADER, Kind, frame, write_header
+from mlflow_hydraulic.record.entries import Entry, Gap, Head, Minute, encode
+from mlflow_hydraulic.record.frames import Kind, frame
 
 SUFFIX = ".seg"
 SEGMENT_BYTES = 64 * 2**20
@@ -57,33 +58,38 @@ class Journal:
         self._size = self._end_ns = self._looked_ns = self._due_ns = 0
         self._full = False
         self._gap: Gap | None = None
-        self._buffer = bytearray(4096)
+        self._held: list[bytes] = []
+        self._held_answers = self._ns = 0
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def append(self, value: Entry | Minute, ns: int, answers: int = 1) -> bool:
-        """Append; False where that was not possible, which is counted and written down when it is possible again."""
+    def append(self, value: Entry | Minute, ns: int, answers: int = 1) -> None:
+        """Append to what the next `flush` writes."""
+        self._held.append(frame(KINDS[type(value)], encode(value)))
+        self._held_answers += answers
+        self._ns = ns
+
+    def flush(self) -> bool:
+        """Write what was appended; False where that is not possible, which is counted, and written down later."""
+        held = self._held
+        if not held:
+            return True
+        data = held[0] if len(held) == 1 else b"".join(held)
+        answers, self._held, self._held_answers = self._held_answers, [], 0
         try:
-            if (
-                self._file < 0
-                or ns > self._end_ns
-                or self._size > self._segment_bytes
-                or ns > self._looked_ns + LOOK_NS
-            ):
-                self._prepare(ns)
+            if self._ns > self._due_ns or self._size > self._segment_bytes:
+                self._prepare(self._ns)
             if self._gap is not None:
                 self._write_gap()
-            buffer = self._buffer
-            encode_into(value, buffer, HEADER.size)
-            write_header(buffer, KINDS[type(value)])
-            self._write(buffer)
+            self._write(data)
         except OSError as error:
-            self._failed(error, ns, answers)
+            self._failed(error, self._ns, answers)
             return False
         self.written += answers
         return True
 
     def settle(self) -> None:
         """Write down the gap that is open, if that is possible now; called when somebody asks how things are."""
+        self.flush()
         if self._gap is not None:
             try:
                 self._prepare(time.time_ns())
@@ -144,7 +150,7 @@ class Journal:
                 os.close(self._file)
             self._file, self._due_ns = -1, 0
 
-    def _write(self, data: bytes | bytearray) -> None:
+    def _write(self, data: bytes) -> None:
         written = os.write(self._file, data)
         if written != len(data):  # the disk is full: a part of a frame would have to be skipped by every reader
             with suppress(OSError):

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +42,12 @@ class Said(Protocol):
 
     @property
     def probabilities(self) -> NDArray[np.float64] | None: ...
+
+
+class Held(Protocol):
+    """What holds answers back, and calls `before_flush` before it lets one go."""
+
+    before_flush: Callable[[], object] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +162,11 @@ class Recorder:
         cells: NDArray[Any] | None,
         scores: Said | None,
         anomalous: NDArray[np.bool_] | None = None,
+        held: Held | None = None,
     ) -> bool:
         """Record one answer; False where it must not be given, because it cannot be recorded.
+
+        held: holds the answer until the journal is flushed; without it, or to refuse in time, that is done at once.
 
         bodies: request and answer. cells, scores: None where nothing was scored.
         """
@@ -189,7 +198,11 @@ class Recorder:
             entry.caller = _printable(caller)
         if self._routed:
             entry.predictor = headers.get(PREDICTOR_HEADER, b"").decode("latin-1")
-        return self.journal.append(entry, ns) or not self.refuse
+        self.journal.append(entry, ns)
+        if held is not None and not self.refuse:
+            held.before_flush = self.journal.flush
+            return True
+        return self.journal.flush() or not self.refuse
 
     def trouble(self) -> str:
         """Why answers are not recorded now; "" where they are. Looks whether it is over, and tells a minute that is."""
@@ -213,7 +226,8 @@ class Recorder:
 
     def _tell(self, aggregator: Aggregator, ns: int) -> bool:
         minute = aggregator.take()
-        return self.journal.append(minute, ns, minute.answers)
+        self.journal.append(minute, ns, minute.answers)
+        return self.journal.flush()
 
 
 def _printable(caller: bytes) -> str:

@@ -41,6 +41,8 @@ BODY_TIMEOUT_S = 60.0
 LARGE_BODY = 65536  # bytes; from here on a body is parsed in a thread, for it would hold the loop for milliseconds
 READY_PATHS = ("/ping", "/health", "/readyz", "/ready", "/health/status", "/api/v1.0/health/status")
 ID_HEADER = b"x-prediction-id"
+HELD = "hydraulic.held"  # where `scoring.wire` puts the transport in a request's scope
+NOTHING: Mapping[str, Any] = {}
 RECORD_HEADER = b"x-hydraulic-record"
 NOT_RECORDED = "the answer cannot be recorded, and HYDRAULIC_RECORD_ON_FULL is refuse; the scorer's log has the cause"
 
@@ -130,6 +132,7 @@ class ScorerApp:
                     bodies=(body, answer.body),
                     cells=cells,
                     scores=scores,
+                    held=scope.get("extensions", NOTHING).get(HELD),
                 ):
                     answer = dialect.error(RequestProblem(503, NOT_RECORDED))
             start, content = self._messages(answer, prediction_id, bodiless=method == "HEAD")
