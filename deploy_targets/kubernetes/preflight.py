@@ -15,7 +15,11 @@ from mlflow_hydraulic.deploy_targets.kubernetes.shape import Shape
 from mlflow_hydraulic.errors import Failed
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-EXPLAINING = ("pods/log", "events")  # without these causes are told less well, and all else works
+EXPLAINING = (
+    "pods/log",
+    "events",
+    "pods/proxy",
+)  # without them less is told, of causes and canaries
 
 
 def missing(cluster: Cluster, namespace: str, rights: Iterable[Right]) -> list[str]:

@@ -35,12 +35,14 @@ class Right:
 
 # Whatever the shape: to tell how a deployment fares, and why it fails.
 EVERYWHERE = (
-    Right(group="", resource="pods", verbs=("get", "list"), why="states and causes: image, memory, crash, schedule"),
+    Right(group="", resource="pods", verbs=("list",), why="states and causes: image, memory, crash, schedule"),
     Right(group="", resource="pods/log", verbs=("get",), why="the last lines of a pod that fails"),
     Right(group="", resource="events", verbs=("list",), why="why no pod came: quota, scheduling, image"),
 )
-# Of these the operator of a shape makes its own; the target reads them to know that an update has rolled out.
-OWNED = (Right(group="apps", resource="deployments", verbs=OBSERVE, why="whether the new version has rolled out"),)
+# Seldon's operator makes them; its own status says "Available" of the old model for a while.
+OWNED = (
+    Right(group="apps", resource="deployments", verbs=("get", "list"), why="whether a new version has rolled out"),
+)
 PROXIED = (
     Right(
         group="",
@@ -49,6 +51,7 @@ PROXIED = (
         why="predict and explain where no gateway is configured",
     ),
 )
+JUDGED = (Right(group="", resource="pods/proxy", verbs=("get",), why="a canary is judged by its pods' own metrics"),)
 SHAPES: dict[str, tuple[Right, ...]] = {
     "seldon": (
         Right(
@@ -59,6 +62,7 @@ SHAPES: dict[str, tuple[Right, ...]] = {
         ),
         *OWNED,
         *EVERYWHERE,
+        *JUDGED,
     ),
     "kserve": (
         Right(
@@ -67,22 +71,22 @@ SHAPES: dict[str, tuple[Right, ...]] = {
             verbs=(*OBSERVE, *CHANGE),
             why="the deployments themselves",
         ),
-        *OWNED,
         *EVERYWHERE,
+        *JUDGED,
     ),
     "plain": (
         Right(group="apps", resource="deployments", verbs=(*OBSERVE, *CHANGE), why="the deployments themselves"),
-        Right(group="", resource="services", verbs=("get", "list", *CHANGE), why="the address of a deployment"),
+        Right(group="", resource="services", verbs=("get", "create", "patch"), why="the address of a deployment"),
         Right(
             group="autoscaling",
             resource="horizontalpodautoscalers",
-            verbs=("get", "list", *CHANGE),
+            verbs=("get", *CHANGE),
             why="where autoscaling is asked for",
         ),
         Right(
             group="policy",
             resource="poddisruptionbudgets",
-            verbs=("get", "list", *CHANGE),
+            verbs=("get", *CHANGE),
             why="where a disruption budget is asked for",
         ),
         *EVERYWHERE,
