@@ -14,6 +14,7 @@ from mlflow_hydraulic.version import VERSION
 
 # command: (module that defines it, its one-line help)
 COMMANDS = {
+    "actuals": ("mlflow_hydraulic.cli.actuals", "Bring true values, joined with predictions by their ids."),
     "alerts": ("mlflow_hydraulic.cli.alerts", "List alerts, acknowledge, mute and close them; send a test."),
     "apply": ("mlflow_hydraulic.cli.plan", "Do what a saved plan says, if the world has not moved since."),
     "as-of": ("mlflow_hydraulic.cli.asof", "Show what ran, and what the registry said, at any time."),
@@ -21,6 +22,7 @@ COMMANDS = {
         "mlflow_hydraulic.cli.bundle",
         "Inspect a model's portable bundle and verify its certificate.",
     ),
+    "canary": ("mlflow_hydraulic.cli.canary", "See, end or repeat the canary of a new champion."),
     "controller": ("mlflow_hydraulic.cli.controller", "Keep deployments in step with the registry."),
     "data": ("mlflow_hydraulic.cli.data", "Fetch, load, check, simulate and describe the rig's cycles."),
     "db": ("mlflow_hydraulic.cli.db", "Make, upgrade and check the evidence database."),

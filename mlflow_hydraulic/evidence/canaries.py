@@ -58,9 +58,13 @@ def event_of(note: Note, workspace: str, environment: Environment, model: str) -
 
 
 def rows_of(connection: Connection, workspace: str, environment: Environment, model: str) -> list[Row]:
-    """The rows of verb "canary", oldest first."""
+    """The rows of the last canary, oldest first."""
     subject = _subject(workspace, environment, model)
-    return [row for row in _rows(connection, workspace, model) if (row.verb, row.subject) == (CANARY, subject)]
+    found: list[Row] = []
+    for row in _rows(connection, workspace, model):
+        if (row.verb, row.subject) == (CANARY, subject):
+            found = [row] if json.loads(row.after)["phase"] == "begin" else [*found, row]
+    return found
 
 
 def _rows(connection: Connection, workspace: str, model: str) -> Iterator[Row]:
