@@ -91,6 +91,32 @@ def _canary(row: Row, _before: object, after: object) -> str:
     }[str(after["phase"])]
 
 
+def _alert(row: Row, _before: object, after: object) -> str:
+    if not isinstance(after, Mapping):
+        raise TypeError("an alert's row says how it stands")
+    what, colour = after["what"], after["colour"]
+    if what == "closed":
+        return f"{row.actor} closed the alert {row.subject}"
+    if what == "acknowledged":
+        return f"{row.actor} acknowledged the {colour} alert {row.subject}"
+    if what == "reminded":
+        return f"people were told of the {colour} alert {row.subject}: {after['cause']}"
+    return f"alert {row.subject} {what}, {colour}: {after['cause']}"
+
+
+def _mute(row: Row, _before: object, after: object) -> str:
+    pattern = row.subject.partition(" ")[2]
+    if not isinstance(after, Mapping):
+        return f"{row.actor} ended the mute of {pattern}"
+    return f"{row.actor} muted alerts of {pattern} until {str(after['until'])[:16]}"
+
+
+def _undelivered(_row: Row, _before: object, after: object) -> str:
+    if not isinstance(after, Mapping):
+        raise TypeError("it says which notification was given up")
+    return f"notification {after['notification']} was given up by channel {after['channel']}"
+
+
 def _pinned(row: Row, _before: object, after: object) -> str:
     return f"version {version_of(row.subject)} was pinned to digest {str(after)[:12]}"
 
@@ -138,6 +164,9 @@ SENTENCES: Mapping[str, Callable[[Row, object, object], str]] = {
     "runs": _runs,
     "failed": _failed,
     "pinned": _pinned,
+    "alert": _alert,
+    "mute": _mute,
+    "undelivered": _undelivered,
     "canary": _canary,
     "refused": _refused,
 }

@@ -61,15 +61,18 @@ def judge(
     wrong = {id(one) for one, _ in ignored}
     with alone(engine, workspace) as connection:
         standing = current(connection, workspace)
-        moved = _looked(connection, standing, [one for one in found if id(one) not in wrong], rules, now)
+        usable = [one for one in found if id(one) not in wrong]
+        known = looks.add(connection, usable, now)
+        moved = _looked(connection, standing, usable, known, rules=rules, now=now)
         if present is not None:
             _close_gone(connection, standing, moved, workspace, present)
         _join_incidents(standing, moved, now)
         telling = _tell(standing, moved, rules, mutes.active(connection, workspace, now), now)
         changes = write(connection, standing, moved, now)
         for change in (one for chain in changes.values() for one in chain):
-            if change.alert.what in ("opened", "worsened"):
+            if change.alert.what in ("opened", "worsened", "eased"):
                 looks.keep(connection, change.alert.key, change.alert.until)
+        looks.prune(connection, known, rules)
         queued = outbox.put(connection, [changes[digest][-1] for digest in telling], rules, now)
     every = sorted((one for chain in changes.values() for one in chain), key=lambda change: change.alert.seq)
     return Judged(changes=tuple(every), ignored=tuple(ignored), queued=queued)
@@ -82,26 +85,29 @@ def _flaw(finding: Finding, workspace: str, now: datetime) -> str:
 
 
 def _looked(
-    connection: Connection, standing: Mapping[str, Alert], found: Sequence[Finding], rules: Rules, now: datetime
+    connection: Connection,
+    standing: Mapping[str, Alert],
+    found: Sequence[Finding],
+    known: Mapping[Key, Sequence[Look]],
+    *,
+    rules: Rules,
+    now: datetime,
 ) -> dict[str, list[Alert]]:
-    """The steps that findings make, by digest; findings are stored on the way."""
+    """The steps that these findings make, by digest; known: all looks at their keys, themselves among them."""
     fresh = {(looks.key_of(one).digest, looks.until_us(one)): one for one in found}
     new: dict[str, set[int]] = {}
     for digest, until in fresh:
         new.setdefault(digest, set()).add(until)
-    known = looks.add(connection, found, now)
-    ruled = {key: rules.of(key) for key in known}
     moved: dict[str, list[Alert]] = {}
     for key, seen in known.items():
 
         def fetch(look: Look, key: Key = key) -> Finding:
             return fresh.get((key.digest, look.until_us)) or looks.fetch(connection, key, look)
 
-        judged = decide.Case(key=key, rule=ruled[key], now=now, fetch=fetch)
-        chain = decide.steps(standing.get(key.digest), seen, new[key.digest], judged)
+        case = decide.Case(key=key, rule=rules.of(key), now=now, fetch=fetch)
+        chain = decide.steps(standing.get(key.digest), seen, new[key.digest], case)
         if chain:
             moved[key.digest] = chain
-    looks.prune(connection, known, ruled)
     return moved
 
 

@@ -56,7 +56,7 @@ class Secret:
         return bool(self.env or self.file or self.plain)
 
     def __repr__(self) -> str:
-        return f"Secret({self.where})"
+        return f"Secret({self.where})" if self else "Secret()"
 
     @property
     def where(self) -> str:

@@ -20,7 +20,7 @@ from mlflow_hydraulic.evidence.tables import findings as table
 from mlflow_hydraulic.monitor.alert import LONGEST_CAUSE, MOST_FEATURES, MOST_NUMBERS, Key, plain_numbers
 from mlflow_hydraulic.monitor.decide import Look
 from mlflow_hydraulic.monitor.findings import COLOURS, LEVELS, Finding, Subject
-from mlflow_hydraulic.monitor.rules import Rule
+from mlflow_hydraulic.monitor.rules import Rule, Rules
 
 KEEP = 12  # looks of one key, at least
 MOST_KEYS = 400  # in one query: databases limit the number of bound values
@@ -101,19 +101,20 @@ def add(connection: Connection, found: Sequence[Finding], now: datetime) -> dict
     repeated = [{"k": digest, "u": until} for digest, until in fresh if until in looks[digest]]
     if repeated:
         connection.execute(_one_look(delete(table)), repeated)
-    connection.execute(insert(table), [_columns(one, now, kept=key in kept) for key, one in fresh.items()])
+    if fresh:
+        connection.execute(insert(table), [_columns(one, now, kept=key in kept) for key, one in fresh.items()])
     for (digest, until), one in fresh.items():
         looks[digest][until] = Look(until, one.colour)
     return {key: sorted(looks[digest].values(), key=lambda look: look.until_us) for digest, key in keys.items()}
 
 
-def prune(connection: Connection, known: Mapping[Key, Sequence[Look]], rules: Mapping[Key, Rule]) -> None:
-    """Drop looks that no rule will ask for again; those that an alert was opened with stay."""
+def prune(connection: Connection, known: Mapping[Key, Sequence[Look]], rules: Rules) -> None:
+    """Drop looks that no rule will ask for again; those that alerts rest on stay."""
     gone = [
         {"k": key.digest, "u": look.until_us}
         for key, looks in known.items()
         if len(looks) > KEEP
-        for look in set(looks) - set(needed(looks, rules[key]))
+        for look in set(looks) - set(needed(looks, rules.of(key)))
     ]
     if gone:
         connection.execute(_one_look(delete(table)).where(table.c.kept == 0), gone)

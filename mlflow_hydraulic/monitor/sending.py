@@ -7,6 +7,7 @@ import logging
 import sys
 from dataclasses import asdict
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from mlflow_hydraulic.monitor import alertmanager, mail, webhook
 from mlflow_hydraulic.monitor.channels import Alertmanager, Channel, Lines, Mail, Webhook
@@ -43,4 +44,5 @@ def address(channel: Channel) -> str:
         return f"{', '.join(channel.to)} by {channel.host}:{channel.port} ({channel.tls})"
     if isinstance(channel, Lines):
         return channel.kind
-    return f"the address in the {channel.url.where}"
+    parts = urlsplit(channel.url.plain)
+    return f"{parts.scheme}://{parts.hostname}" if channel.url.plain else f"the address in the {channel.url.where}"

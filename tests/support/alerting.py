@@ -14,7 +14,13 @@ NAMES: dict[str, Colour] = {"x": "grey", "g": "green", "o": "orange", "r": "red"
 
 
 def finding(
-    colour: str, minute: float, now: datetime, *, level: Level = "drift", rule: str = "inputs", subject: Subject = COOLER
+    colour: str,
+    minute: float,
+    now: datetime,
+    *,
+    level: Level = "drift",
+    rule: str = "inputs",
+    subject: Subject = COOLER,
 ) -> Finding:
     """A finding of the window that ended `minute` minutes after `now`; colour: x (grey), g, o or r."""
     until = (now + timedelta(minutes=minute)).timestamp()
