@@ -15,6 +15,8 @@ from mlflow_hydraulic.record.values import Served
 from mlflow_hydraulic.schema import Label, Schema
 
 LONGEST_ID = 256
+MOST_ROWS = 2**31
+END_OF_TIME = 9e9  # seconds since 1970: the year 2255; in nanoseconds it still fits a database's integer
 UNKNOWN = -1  # the index of a class that the model was never told of
 
 
@@ -36,8 +38,12 @@ class Actual:
     def __post_init__(self) -> None:
         if not self.id or len(self.id) > LONGEST_ID:
             raise BadInput(f"prediction id {self.id[:40]!r}: 1 to {LONGEST_ID} characters are an id")
-        if self.row < 0:
+        if not 0 <= self.row < MOST_ROWS:
             raise BadInput(f"row {self.row} of prediction {self.id!r}: rows count from 0")
+        if not 0 <= self.at < END_OF_TIME:
+            raise BadInput(
+                f"prediction {self.id!r}, row {self.row}: {self.at:g} s since 1970 is no time of a true value"
+            )
         if isinstance(self.value, float) and not np.isfinite(self.value):
             raise BadInput(f"prediction {self.id!r}, row {self.row}: value {self.value} is no number")
 

@@ -182,7 +182,18 @@ def test_old_ones_are_forgotten(record: Store, actuals: ActualStore) -> None:
     assert actuals.prune(15.0) == 1 and truths(actuals) == [(0.0, 0.0)] and actuals.history("a") == []
 
 
-@pytest.mark.parametrize("wrong", [{"id": ""}, {"id": "x" * 257}, {"row": -1}, {"value": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": ""},
+        {"id": "x" * 257},
+        {"row": -1},
+        {"row": 2**70},
+        {"at": float("inf")},
+        {"at": float("nan")},
+        {"value": float("nan")},
+    ],
+)
 def test_a_value_that_says_nothing_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadInput):
         Actual(**({"id": "a", "value": 3, "at": 1.0} | wrong))  # type: ignore[arg-type]
