@@ -32,7 +32,7 @@ from tests.contract.subjects import pinned
 from tests.fakekube.cluster import SeldonCluster, seldon_cluster
 from tests.fakekube.request import asked, read_url
 from tests.fakekube.troubles import Trouble
-from tests.support.install import INSTALL
+from tests.support.helm import INSTALL
 
 Json = dict[str, Any]
 BAD, SICK = "bad", "sick"

@@ -72,6 +72,11 @@ class Script:
                     return fault
         return None
 
+    def clear(self) -> None:
+        """No more of them."""
+        with self._lock:
+            self._waiting.clear()
+
     @property
     def left(self) -> int:
         """Faults that no request met yet."""

@@ -129,6 +129,10 @@ class FakeKube:
         """The next `times` fitting requests meet this fault."""
         self._script.add(fault, method=method, path=path, times=times)
 
+    def forgive(self) -> None:
+        """Scripted faults that no request met yet are over."""
+        self._script.clear()
+
     @property
     def faults_left(self) -> int:
         """Scripted faults that no request met yet."""
