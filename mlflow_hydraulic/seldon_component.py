@@ -181,4 +181,5 @@ def _theirs(problem: RequestProblem) -> Exception:
     from seldon_core.flask_utils import SeldonMicroserviceException
 
     made: Exception = SeldonMicroserviceException(str(problem), status_code=problem.status)
+    made.args = (str(problem),)  # it leaves its text out, so that gRPC would say nothing
     return made
