@@ -62,6 +62,10 @@ class Sights:
         labels = f"{identity.NAME}=model,{identity.INSTANCE}={metadata['name']}"
         return replace(sight, pods=self._cluster.list(POD, metadata["namespace"], labels=labels).items)
 
+    def clear(self, sight: Sight) -> Sight:
+        """The sight with its pods where they tell more than is known."""
+        return sight if _is_clear(sight) else self.with_pods(sight)
+
     def all(self, namespace: str | None) -> list[Sight]:
         """All that is ours in a namespace, or (None) wherever we may look."""
         found: list[Sight] = []

@@ -106,7 +106,7 @@ class KubernetesTarget:
         sight = self._ours(namespace, name)
         if sight is None:
             return Observed(name=name, namespace=namespace, state="not found")
-        return evidence.explained(self._cluster, judge(self._sights.with_pods(sight)))
+        return evidence.explained(self._cluster, judge(self._sights.clear(sight)))
 
     def options(self, namespace: str, name: str) -> KubernetesOptions:
         """What only this target knows of a deployment."""

@@ -32,7 +32,7 @@ class RolloutFailed(Failed):
 class Waiting:
     """Waiting for what the cluster makes of a change.
 
-    look_s: how often to look where no event comes. fatal_s: how long fatal trouble must last until it is believed.
+    look_s: how often to look where no event comes, and how often at pods. fatal_s: how long fatal trouble must last until it is believed.
     """
 
     def __init__(self, cluster: Cluster, sights: Sights, *, look_s: float, fatal_s: float) -> None:
@@ -48,18 +48,22 @@ class Waiting:
         the time `end` of the cluster's clock.
         """
         mark, name = change_of(main), main["metadata"]["name"]
-        moved, ill_since, verdict = False, None, None
+        moved, ill_since, pods_at = False, None, 0.0
+        verdict: Verdict | None = None
         for sight in self._looks(shape, main, end):
             _check_still_ours(sight, main, mark)
             moved = moved or stirred(sight, old)
             believed = moved or noticed(sight, old)
             verdict = judge(sight)
-            if verdict.observed.state == "healthy" and believed:
+            if verdict.observed.state == "healthy" and believed and self._still_healthy(sight):
                 return
             if verdict.observed.state == "healthy":
                 verdict = None  # of what was there before
                 continue
             gave_up = verdict.observed.state == "failed"  # the operator, for no pod was looked at yet
+            if self._cluster.now() < pods_at and not (gave_up and believed):
+                continue  # events come in bursts, and pods may be many
+            pods_at = self._cluster.now() + self._look_s
             verdict = judge(without_old_pods(self._sights.with_pods(sight), old))
             ill = verdict.trouble is not None and verdict.trouble.fatal
             ill_since = (self._cluster.now() if ill_since is None else ill_since) if ill else None
@@ -84,6 +88,12 @@ class Waiting:
                 f"deployment {name!r} is not gone after {timeout_s:g} s and goes on ending; "
                 "allow more with -C timeout_s=SECONDS"
             )
+
+    def _still_healthy(self, sight: Sight) -> bool:
+        """Looks once more: the object was read before its Deployments, and may have told of before their change."""
+        metadata = sight.main["metadata"]
+        now = self._sights.main(sight.shape, metadata["namespace"], metadata["name"])
+        return now is not None and judge(self._sights.around(sight.shape, now)).observed.state == "healthy"
 
     def _looks(self, shape: Shape, main: Json, end: float) -> Iterator[Sight]:
         metadata = main["metadata"]
