@@ -13,8 +13,9 @@ import numpy as np
 
 from mlflow_hydraulic.accuracy.measures import SEED, Values, blocks
 
-PERMUTATIONS = 999
+PERMUTATIONS = 9999  # so that p can be as small as a look's share of the budget
 FEWEST_BLOCKS = 8
+MOST_BLOCKS = 200  # bounds the time; longer blocks lose nothing that matters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,8 @@ def residual_drift(losses: Values, *, block_rows: int = 1, seed: int = SEED) -> 
     The statistic is the largest rise of the cumulative sum over all change points, so the point is searched within the
     test and not before it.
     """
-    block = blocks(len(losses), block_rows) if len(losses) else np.zeros(0, dtype=np.int64)
+    longest = -(-len(losses) // MOST_BLOCKS)
+    block = blocks(len(losses), max(block_rows, longest)) if len(losses) else np.zeros(0, dtype=np.int64)
     if not len(block) or block[-1] + 1 < FEWEST_BLOCKS:
         return None
     count = np.bincount(block)
