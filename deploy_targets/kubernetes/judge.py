@@ -121,7 +121,10 @@ def _state(sight: Sight, desired: Deployment) -> tuple[State, str, Trouble | Non
     failed = _failure(sight, trouble, believed=fresh or not held)
     if failed:
         return "failed", failed, trouble
-    return ("launching" if held or operator else "preparing"), trouble.words if trouble else "", trouble
+    words = trouble.words if trouble else ""
+    if operator == "Available" and not fresh:
+        words = words or "Seldon's operator has not noticed the change yet: does it run?"
+    return ("launching" if held or operator else "preparing"), words, trouble
 
 
 def _failure(sight: Sight, trouble: Trouble | None, *, believed: bool) -> str:

@@ -116,7 +116,7 @@ def _check_still_ours(sight: Sight, main: Json, mark: str) -> None:
 
 
 def _late(name: str, verdict: Verdict | None, timeout_s: float) -> str:
-    seen = "the change is not noticed yet: is Seldon's operator running?"
+    seen = "Seldon's operator has not noticed the change yet: does it run?"
     if verdict is not None:
         observed = verdict.observed
         seen = f"it is {observed.state}" + (f": {observed.cause}" if observed.cause else "")

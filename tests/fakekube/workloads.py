@@ -157,7 +157,8 @@ class Workloads(Loop):
         ready = [pod for pod in pods if is_ready(pod)]
         updated = [pod for pod in pods if pod["metadata"]["labels"][HASH] == fresh]
         enough = len(ready) >= wanted and bool(ready)
-        done = not trouble and not begun
+        asked = (value["metadata"]["uid"], value["metadata"]["generation"])
+        done = not begun and (not trouble or self._rolled.get(key) == asked)  # as the real one, once it rolled out
         reason = "NewReplicaSetAvailable" if done else "ReplicaSetUpdated"
         conditions = [
             {
