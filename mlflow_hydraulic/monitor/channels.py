@@ -157,8 +157,8 @@ def _channel(name: str, table: Mapping[str, Any]) -> Channel:
     if kind in ("log", "stdout"):
         return Lines(name=name, kind=kind)
     timeout_s = typed.seconds(f"{where}.timeout", given.get("timeout", 10.0))
-    if not 0.1 <= timeout_s <= 120:
-        raise BadInput(f"{where}.timeout={given['timeout']!r}: must be from 0.1 to 120 seconds")
+    if not 0.1 <= timeout_s <= 30:
+        raise BadInput(f"{where}.timeout={given['timeout']!r}: must be from 0.1 to 30 seconds")
     ca_file = typed.text(f"{where}.ca_file", given.get("ca_file", ""))
     if kind == "smtp":
         return _mail(name, where, given, timeout_s, ca_file)

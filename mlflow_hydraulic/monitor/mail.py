@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from mlflow_hydraulic.errors import Failed
 from mlflow_hydraulic.monitor.channels import Mail
 from mlflow_hydraulic.monitor.notification import Notification, one_line, shown_time
-from mlflow_hydraulic.monitor.post import SHOWN_ANSWER, Later, within
+from mlflow_hydraulic.monitor.post import OVERTIME_S, SHOWN_ANSWER, Later, within
 
 MESSAGE_REFUSED = (501, 552, 553, 554)  # to the message itself: the same again would be refused again
 LONGEST_SUBJECT = 200
@@ -26,7 +26,7 @@ def send(channel: Mail, said: Notification, now: datetime) -> str:
     message = compose(channel, said, now)
     password = channel.password.read() if channel.password else ""
     try:
-        return within(6 * channel.timeout_s, lambda: _send(channel, message, password))
+        return within(3 * channel.timeout_s + OVERTIME_S, lambda: _send(channel, message, password))
     except smtplib.SMTPDataError as error:
         kind = Failed if error.smtp_code in MESSAGE_REFUSED else Later
         raise kind(f"{channel.host} refused the mail: {_answer(error.smtp_code, error.smtp_error)}") from error

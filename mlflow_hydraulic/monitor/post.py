@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -98,17 +98,13 @@ def within(limit_s: float, act: Callable[[], Done]) -> Done:
 def _post(asked: _Asked, now: datetime) -> str:
     host = asked.host
     try:
-        with requests.post(
-            asked.address,
-            data=asked.body,
-            headers=dict(asked.headers),
-            timeout=asked.timeout_s,
-            allow_redirects=False,
-            auth=_no_login,
-            verify=asked.ca_file or True,
-            stream=True,
-        ) as answer:
-            return _judge(answer, _text(answer, time.monotonic() + asked.timeout_s), host, now)
+        with requests.Session() as session:
+            asking = requests.Request("POST", asked.address, data=asked.body, headers=asked.headers, auth=_no_login)
+            prepared = session.prepare_request(asking)
+            ways: Any = session.merge_environment_settings(asked.address, {}, True, asked.ca_file or True, None)
+            # By its adapter: the session itself would read a redirect's body to its end, however long it is.
+            with session.get_adapter(asked.address).send(prepared, timeout=asked.timeout_s, **ways) as answer:
+                return _judge(answer, _text(answer, time.monotonic() + asked.timeout_s), host, now)
     except requests.exceptions.SSLError:
         raise Later(f"{host}: its certificate is not trusted here, or it does not speak TLS; see ca_file") from None
     except requests.exceptions.Timeout:
@@ -142,11 +138,18 @@ def _judge(answer: requests.Response, text: str, host: str, now: datetime) -> st
     if 200 <= status < 300:
         return said
     if 300 <= status < 400:
-        goal = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
+        goal = _host(answer.headers.get("Location", "")) or "another path"
         raise Later(f"{host} sends us on to {goal} ({status}): that is not followed, configure the last address")
     if status in REFUSED:
         raise Failed(f"{host} refused the message: {said}")
     raise Later(f"{host} answered {said}", retry_after(answer.headers.get("Retry-After", ""), now))
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # no address at all
+        return ""
 
 
 def retry_after(text: str, now: datetime) -> float:

@@ -144,7 +144,7 @@ MAIL = '[monitor.channels.a]\nkind = "smtp"\nhost = "m"\nfrom = "a@b.example"\nt
         (CHANNEL.replace("https://x.example", "ftp://x"), "must begin with http"),
         (CHANNEL.replace("https://x.example", "https://me:pw@x.example"), "names a user"),
         (CHANNEL.replace("https://x.example", "https://x:port"), "[Pp]ort"),
-        (CHANNEL + "timeout = 1000", "from 0.1 to 120 seconds"),
+        (CHANNEL + "timeout = 1000", "from 0.1 to 30 seconds"),
         (MAIL.replace('"a@b.example"', '"Me <a@b.example>"'), "write an address such as"),
         (MAIL.replace('"c@d.example"', '"c@d.example\\r\\nBcc: x@y.example"'), "write an address such as"),
         (MAIL.replace('["c@d.example"]', "[]"), "a.to=''"),
