@@ -2,7 +2,7 @@
 
 `bundle.build` writes it as `baseline.json`; a reader gets it by `Bundle.read_baseline()`.
 
-    format, version   "mlflow-hydraulic-baseline", 1
+    format, version   "mlflow-hydraulic-baseline", 2; version 1 lacked `series`
     origin            "measured" or "simulated" rows
     rows              how many rows it was made from
     inputs            one entry an input, in the order of the schema: name, unit, mean, std (n - 1), skewness, excess
@@ -12,6 +12,10 @@
     outputs           one entry a label: label, share (of rows it is predicted for), mean, std and quantiles of its
                       probability
     probability_of_label   mean and quantiles of the largest probability of each row: how sure the model was
+
+    series            how the training rows hang together in time, and what the model leans on; null for a model without
+                      a reference: rows, block_length (in rows, `drift.blocks`), runs, median_run_length, and one entry
+                      an input: name, importance (sum 1), block_length, lag_1 (autocorrelation)
 
 A number that is not defined (the skewness of a constant) is null.
 """
@@ -25,10 +29,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mlflow_hydraulic.bundle.manifest import Json
+from mlflow_hydraulic.drift.blocks import block_length, lag_1
+from mlflow_hydraulic.drift.reference import Reference
 from mlflow_hydraulic.rig.model import HydraulicModel
 
 FORMAT = "mlflow-hydraulic-baseline"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 Column = NDArray[np.float64]
@@ -48,6 +54,7 @@ def make_baseline(model: HydraulicModel) -> Json:
             for column, field in enumerate(model.schema.inputs)
         ],
         "correlation": _rank_correlation(matrix),
+        "series": None if model.reference is None else _series(model.reference),
     }
     if not model.schema.labels or not hasattr(model.estimator, "predict_proba"):
         return {**baseline, "outputs": [], "probability_of_label": None}
@@ -58,6 +65,25 @@ def make_baseline(model: HydraulicModel) -> Json:
         for column, label in enumerate(model.schema.labels)
     ]
     return {**baseline, "outputs": outputs, "probability_of_label": _spread(probabilities.max(axis=1))}
+
+
+def _series(reference: Reference) -> Json:
+    lengths = np.unique(reference.run, return_counts=True)[1]
+    return {
+        "rows": len(reference),
+        "block_length": reference.block,
+        "runs": len(lengths),
+        "median_run_length": float(np.median(lengths)),
+        "inputs": [
+            {
+                "name": name,
+                "importance": float(reference.importance[column]),
+                "block_length": block_length(reference.rows[:, column], reference.breaks),
+                "lag_1": _number(lag_1(reference.rows[:, column], reference.breaks)),
+            }
+            for column, name in enumerate(reference.names)
+        ],
+    }
 
 
 def _input(column: Column) -> Json:

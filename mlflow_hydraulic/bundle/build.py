@@ -19,6 +19,8 @@ from mlflow_hydraulic.bundle.certificate import Certificate, Progress, certify, 
 from mlflow_hydraulic.bundle.convert import Graph, convert
 from mlflow_hydraulic.bundle.read import Bundle, Precision, read_bundle
 from mlflow_hydraulic.bundle.rows import Rows
+from mlflow_hydraulic.drift.baseline import Baseline
+from mlflow_hydraulic.drift.stored import pack
 from mlflow_hydraulic.errors import BadInput, Conflict, Failed
 from mlflow_hydraulic.rig.model import HydraulicModel
 
@@ -91,6 +93,10 @@ def background_rows(model: HydraulicModel) -> Rows:
     ]
     if model.schema.labels and list(model.schema.labels) != classes:
         raise BadInput(f"labels {list(model.schema.labels)}: must be the estimator's classes_ in order, {classes}")
+    if model.reference is not None and model.reference.names != model.schema.names:
+        raise BadInput(
+            f"reference: has the inputs {list(model.reference.names)}: must be those of the schema, in order"
+        )
     rows = model.background[list(model.schema.names)].to_numpy(dtype=np.float64)
     if not np.isfinite(rows).all():
         raise BadInput("background: holds NaN or infinity: the certificate compares finite rows; drop these")
@@ -103,6 +109,10 @@ def _contents(
     array = io.BytesIO()
     np.save(array, background, allow_pickle=False)
     contents = {files.BACKGROUND: array.getvalue(), files.BASELINE: files.canonical(make_baseline(model))}
+    if model.reference is not None:
+        drift = Baseline(model.reference)
+        drift.prepare()
+        contents[files.DRIFT] = pack(drift.to_arrays())
     if graph is not None:
         contents[files.GRAPH] = graph.content
     if certificate is not None:

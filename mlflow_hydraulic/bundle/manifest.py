@@ -24,6 +24,7 @@ GRAPH = "model.onnx"
 BACKGROUND = "background.npy"
 BASELINE = "baseline.json"
 CERTIFICATE = "certificate.json"
+DRIFT = "drift.npz"
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -9,6 +9,7 @@ A bundle is a folder:
     model.onnx         the graph; absent when `graph` in the manifest is null, and `reason` then says why
     background.npy     float64 (n, k): training rows, columns in the order of the schema
     baseline.json      what inputs and outputs looked like (`bundle.baseline`)
+    drift.npz          what drift is judged by (`drift.stored`); absent from models of older versions
     certificate.json   the parity certificate (`bundle.certificate`); absent when nothing was converted
 
 The graph's contract (ONNX, one row or many; `None` is the number of rows, k inputs, c classes):
@@ -28,7 +29,7 @@ import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ from mlflow_hydraulic.bundle.manifest import (
     BACKGROUND,
     BASELINE,
     CERTIFICATE,
+    DRIFT,
     LARGEST_FILE,
     MANIFEST,
     Json,
@@ -47,10 +49,20 @@ from mlflow_hydraulic.bundle.manifest import (
     read_whole,
     take,
 )
+from mlflow_hydraulic.drift.reference import Reference
+from mlflow_hydraulic.drift.stored import read_reference, unpack
 from mlflow_hydraulic.errors import BadData, BadInput, NotFound
 from mlflow_hydraulic.schema import Schema
 
+if TYPE_CHECKING:
+    from mlflow_hydraulic.drift import baseline as drift
+
 Precision = Literal["double", "float"]
+BASELINE_VERSIONS = (1, 2)
+NO_REFERENCE = (
+    "this model version was saved without training rows to judge drift by (by an older version of this package, or "
+    "from fewer than 30 rows): train and register it anew with `hydraulic train`"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +118,37 @@ class Bundle:
 
     def read_baseline(self) -> Json:
         """The baseline of inputs and outputs, as `bundle.baseline` describes it."""
-        return read_json(self.folder / BASELINE)
+        baseline = read_json(self.folder / BASELINE)
+        if baseline.get("version") not in BASELINE_VERSIONS:
+            raise BadInput(
+                f"{self.folder / BASELINE}: format version {baseline.get('version')!r}: this program reads "
+                f"versions {BASELINE_VERSIONS}; upgrade mlflow-hydraulic"
+            )
+        return baseline
+
+    def read_reference(self) -> Reference | None:
+        """The training rows that drift and single rows are judged by; None when the bundle has none.
+
+        `Untrusted` when the file's digest differs, `BadData` or `BadInput` when it does not hold what it should.
+        """
+        content = self._drift_file()
+        return None if content is None else read_reference(content, self.schema.names)
+
+    def read_drift(self) -> drift.Baseline | None:
+        """The same with its calibrations, ready to judge windows; where it is None, `NO_REFERENCE` tells people why."""
+        content = self._drift_file()
+        if content is None:
+            return None
+        from mlflow_hydraulic.drift.baseline import baseline_from  # needs scipy, a scorer does not
+
+        return baseline_from(unpack(content), self.schema.names)
+
+    def _drift_file(self) -> bytes | None:
+        if DRIFT not in self.files:
+            return None
+        content = read_whole(self.folder / DRIFT, largest=LARGEST_FILE)
+        check_digest(self.folder / DRIFT, content, self.files[DRIFT])
+        return content
 
     def read_certificate(self) -> Json | None:
         """The whole parity certificate, as `bundle.certificate` describes it; None when nothing was converted."""

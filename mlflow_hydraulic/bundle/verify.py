@@ -7,6 +7,7 @@ also tells whether the graph is right where the libraries are newer than those t
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from mlflow_hydraulic.bundle.baseline import make_baseline
 from mlflow_hydraulic.bundle.build import background_rows, graph_of
 from mlflow_hydraulic.bundle.certificate import Certificate, Progress, certify, environment, no_progress
 from mlflow_hydraulic.bundle.convert import convert, graph_from
-from mlflow_hydraulic.bundle.manifest import BASELINE, CERTIFICATE, GRAPH, MANIFEST, Json
+from mlflow_hydraulic.bundle.manifest import BASELINE, CERTIFICATE, DRIFT, GRAPH, MANIFEST, Json
 from mlflow_hydraulic.bundle.read import Bundle, read_bundle
 from mlflow_hydraulic.bundle.rows import Rows
+from mlflow_hydraulic.drift.baseline import Baseline
 from mlflow_hydraulic.errors import BadInput, Failed, Untrusted
 from mlflow_hydraulic.rig.model import HydraulicModel
 
@@ -34,6 +36,7 @@ def verify_bundle(folder: Path, model: HydraulicModel, *, progress: Progress = n
     """
     folder = Path(folder)
     bundle = read_bundle(folder)
+    model = replace(model, reference=bundle.read_reference())  # the model itself does not keep it
     background = background_rows(model)
     stored = bundle.read_certificate()
     alike = stored is not None and stored.get("environment") == environment()
@@ -45,7 +48,8 @@ def verify_bundle(folder: Path, model: HydraulicModel, *, progress: Progress = n
     exact = alike or stored is None
     certificate, problems = _certificate(bundle, model, background, stored, alike=alike, progress=progress)
     found += sorted(problems, key=lambda line: not line.startswith(f"{CERTIFICATE}: digests"))  # the cause comes first
-    found += _different(BASELINE, bundle.read_baseline(), make_baseline(model), close=0 if exact else CLOSE)
+    found += _baseline(bundle, make_baseline(model), close=0 if exact else CLOSE)
+    found += _thresholds(bundle, close=0 if exact else CLOSE)
     _raise_if_any(folder, found)
     return certificate
 
@@ -54,6 +58,29 @@ def _raise_if_any(folder: Path, found: list[str]) -> None:
     if found:
         more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
         raise Untrusted(f"{folder}: the bundle does not fit the model: {'; '.join([*found[:SHOWN], *more])}")
+
+
+def _baseline(bundle: Bundle, made: Json, *, close: float) -> list[str]:
+    stored = bundle.read_baseline()
+    if stored.get("version") == 1:  # which had no series
+        made = {**{key: value for key, value in made.items() if key != "series"}, "version": 1}
+    return _different(BASELINE, stored, made, close=close)
+
+
+def _thresholds(bundle: Bundle, *, close: float) -> list[str]:
+    """Drift is calibrated again from the stored training rows."""
+    stored = bundle.read_drift()
+    if stored is None:
+        return []
+    again = Baseline(stored.reference)
+    again.prepare()
+    kept, made = stored.to_arrays(), again.to_arrays()
+    close = max(close, 1e-6)  # of linear algebra on another processor
+    return [
+        f"{DRIFT}: {name}: calibrated again it is another"
+        for name in sorted({*kept, *made})
+        if name not in kept or name not in made or not np.allclose(kept[name], made[name], close, close, equal_nan=True)
+    ][:1]
 
 
 def _certificate(

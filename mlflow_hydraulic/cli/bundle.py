@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,12 @@ def build(model: str, output: Path, seed: int) -> None:
     from mlflow_hydraulic.plugin.download import saved_model
 
     with _folder(model) as folder, _progress("building") as step:
-        made = build_bundle(saved_model(folder), output, seed=seed, progress=step)
+        built = saved_model(folder)
+        if (
+            folder / FOLDER / MANIFEST
+        ).exists():  # the saved model leaves the rows that drift is judged by to its bundle
+            built = replace(built, reference=read_bundle(folder / FOLDER).read_reference())
+        made = build_bundle(built, output, seed=seed, progress=step)
     click.echo(_text(made, made.read_certificate()))
 
 

@@ -23,16 +23,9 @@ def block_length(series: NDArray[np.float64], breaks: NDArray[np.bool_] | None =
     breaks: rows that do not follow the row before them; products across them are left out. NaN counts as the mean.
     """
     n = len(series)
-    if n < 8:
+    centred, stretch = _centred(series), _stretches(n, breaks)
+    if n < 8 or centred is None:
         return 1.0
-    finite = np.isfinite(series)
-    centred = np.where(finite, series, 0.0) - (series[finite].mean() if finite.any() else 0.0)
-    centred[~finite] = 0.0
-    scale = np.abs(centred).max()
-    if not scale > 0:
-        return 1.0
-    centred /= scale  # so that no value is too large to be squared
-    stretch = np.cumsum(np.zeros(n, dtype=bool) if breaks is None else breaks, dtype=np.int64)
     run = max(5, math.ceil(math.sqrt(math.log10(n))))
     longest = min(math.ceil(math.sqrt(n)) + run, n - 1)
     correlation = _autocorrelation(centred, stretch, longest)
@@ -49,6 +42,29 @@ def block_length(series: NDArray[np.float64], breaks: NDArray[np.bool_] | None =
     if abs(spectrum) < 1e-9:
         return ceiling
     return float(np.clip((1.5 * (g / spectrum) ** 2 * n) ** (1 / 3), 1.0, ceiling))
+
+
+def lag_1(series: NDArray[np.float64], breaks: NDArray[np.bool_] | None = None) -> float:
+    """The autocorrelation of neighbouring rows; NaN for a constant."""
+    centred = _centred(series)
+    if centred is None or len(series) < 2:
+        return math.nan
+    return float(_autocorrelation(centred, _stretches(len(series), breaks), 1)[1])
+
+
+def _centred(series: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Without its mean and scaled, so that no value is too large to be squared; None for a constant."""
+    finite = np.isfinite(series)
+    size = np.abs(series[finite]).max(initial=0.0)
+    if not size > 0:
+        return None
+    centred = np.where(finite, series / size, 0.0)
+    centred = np.where(finite, centred - centred[finite].mean(), 0.0)
+    return np.asarray(centred) if np.abs(centred).max() > 1e-12 else None
+
+
+def _stretches(n: int, breaks: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    return np.cumsum(np.zeros(n, dtype=bool) if breaks is None else breaks, dtype=np.int64)
 
 
 def _autocorrelation(centred: NDArray[np.float64], stretch: NDArray[np.int64], longest: int) -> NDArray[np.float64]:

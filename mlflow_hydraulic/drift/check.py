@@ -195,6 +195,11 @@ def _cause(result: DriftResult) -> str:
     return f"{result.test}{who}{more} {says}: {amount} over {result.rows} rows, p = {result.p_value:.2g}"
 
 
+def no_baseline(reason: str) -> DriftResult:
+    """The grey result of a model without a baseline; `reason` tells why and the way out."""
+    return replace(_too_few(0), test="baseline", cause=reason)
+
+
 def _too_few(rows: int) -> DriftResult:
     return DriftResult(
         test="rows",

@@ -65,7 +65,7 @@ def _faulty(kind: str, x: Matrix, amount: float, spread: NDArray[np.float64], ra
     if kind == "unit":
         return x * amount
     chosen = np.flatnonzero(random.random(len(x)) < amount)
-    moved = x.copy()
+    moved: Matrix = x.copy()
     for column in range(x.shape[1]):
         moved[chosen, column] = x[random.permutation(chosen), column]
     return moved

@@ -44,7 +44,15 @@ class Reference:
         return len(self.rows)
 
 
-ARRAYS = ("rows", "run", "breaks", "importance", "predicted", "probabilities")
+KINDS = {
+    "rows": "f",
+    "run": "i",
+    "breaks": "b",
+    "importance": "f",
+    "predicted": "i",
+    "probabilities": "f",
+    "block": "f",
+}
 
 
 def make_reference(
@@ -106,14 +114,13 @@ def longest_block(rows: NDArray[np.float64], breaks: NDArray[np.bool_]) -> float
 
 def to_arrays(reference: Reference) -> dict[str, NDArray[np.generic]]:
     """What is stored; `from_arrays` reads it back."""
-    return {name: getattr(reference, name) for name in ARRAYS}
+    return {name: np.asarray(getattr(reference, name)) for name in KINDS}
 
 
 def from_arrays(arrays: Mapping[str, NDArray[np.generic]], names: Sequence[str]) -> Reference:
     """The reference of stored arrays; `BadInput` says which of them is missing or does not fit."""
-    kinds = {"rows": "f", "run": "i", "breaks": "b", "importance": "f", "predicted": "i", "probabilities": "f"}
-    for name in ARRAYS:
-        if name not in arrays or arrays[name].dtype.kind != kinds[name]:
+    for name, kind in KINDS.items():
+        if name not in arrays or arrays[name].dtype.kind != kind:
             raise BadInput(f"reference: the array {name!r} is missing or holds something else than it should")
     rows = np.asarray(arrays["rows"], dtype=np.float64)
     breaks = np.asarray(arrays["breaks"], dtype=np.bool_)
@@ -128,7 +135,7 @@ def from_arrays(arrays: Mapping[str, NDArray[np.generic]], names: Sequence[str])
             predicted=np.asarray(arrays["predicted"], dtype=np.int64),
             probabilities=np.asarray(arrays["probabilities"], dtype=np.float64),
             names=tuple(names),
-            block=longest_block(rows, breaks),
+            block=float(np.nan_to_num(arrays["block"].astype(np.float64).max(initial=1.0), nan=1.0).clip(1, len(rows))),
         )
     )
 

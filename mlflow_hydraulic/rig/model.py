@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlflow_hydraulic.drift.reference import Reference
 from mlflow_hydraulic.schema import Schema
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class HydraulicModel:
     features: "means" (the tutorial's 17 columns) or "statistics" (per-cycle statistics of each sensor).
     origin: "measured" or "simulated": what it was trained on.
     background: training rows (some 200 to 500) that the baseline, Shapley values and the certificate start from.
+    reference: training rows in time order, with what was predicted for them unseen: what drift is judged by; None for
+    a model that was trained without, whose drift is then grey.
     """
 
     estimator: BaseEstimator
@@ -30,6 +33,7 @@ class HydraulicModel:
     features: str
     origin: str
     background: pd.DataFrame
+    reference: Reference | None = None
 
     def predict(self, X: pd.DataFrame) -> NDArray[np.generic]:
         """Class labels, shape (n,); columns of `X` may be a superset in any order."""

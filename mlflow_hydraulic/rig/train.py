@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from mlflow_hydraulic.drift.reference import FEWEST_ROWS, Reference, make_reference
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.rig.candidates import candidates_for
 from mlflow_hydraulic.rig.choice import Progress, Steps, choose, fits_of
 from mlflow_hydraulic.rig.features import features_of
-from mlflow_hydraulic.rig.folds import Table
+from mlflow_hydraulic.rig.folds import OutOfFold, Table
 from mlflow_hydraulic.rig.importance import permutation_importance
 from mlflow_hydraulic.rig.measures import Interval, measure
 from mlflow_hydraulic.rig.model import HydraulicModel
@@ -127,6 +128,7 @@ def train(
         features=features or default_features(target),
         origin=cycles.origin,
         background=background(frame, table.y),
+        reference=reference(frame, table.run, importance, found.out["unseen_runs"]),
     )
     evaluations = {
         scheme: Evaluation(
@@ -168,6 +170,25 @@ def background(frame: pd.DataFrame, y: NDArray[np.int64], rows: int = BACKGROUND
         chosen.append(members[np.linspace(0, len(members) - 1, take).astype(np.int64)])
     spread: pd.DataFrame = frame.iloc[np.sort(np.concatenate(chosen))].reset_index(drop=True)
     return spread
+
+
+def reference(
+    frame: pd.DataFrame, run: NDArray[np.int64], importance: pd.DataFrame, unseen: OutOfFold
+) -> Reference | None:
+    """What drift is judged by; None for fewer cycles than it needs.
+
+    Predictions are those for unseen runs: of rows that it learned from, a model is surer than of any that come.
+    """
+    if len(frame) < FEWEST_ROWS:
+        return None
+    return make_reference(
+        frame.to_numpy(dtype=np.float64),
+        [str(name) for name in frame.columns],
+        run=run,
+        importance=importance.set_index("feature")["importance"].reindex(frame.columns).to_numpy(dtype=np.float64),
+        predicted=unseen.probabilities.argmax(axis=1),
+        probabilities=unseen.probabilities,
+    )
 
 
 def _table(cycles: Cycles, goal: Condition, frame: pd.DataFrame) -> tuple[NDArray[np.int64], Table]:
