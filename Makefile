@@ -8,7 +8,7 @@ VENV ?= .venv
 DATA ?= $(HYDRAULIC_DATA)
 REPORTS ?= .cache/reports
 EXTRAS ?= test,kubernetes,chart
-STAGES = lint types contracts unit contract integration browser
+STAGES = lint types contracts unit contract clients integration browser
 
 BIN = $(VENV)/bin
 STARTED := $(shell date +%s)
@@ -80,6 +80,10 @@ contracts: $(VENV)/.installed-test
 # Each ends with what was skipped and why; browser wants Debian's chromium, contract its postgresql.
 unit contract integration browser: $(VENV)/.installed-test
 	$(PYTEST) tests/$@
+
+# The oldest and the newest Kubernetes client that setup.cfg lets in, each in a folder of its own.
+clients: $(VENV)/.installed-test
+	REPORTS=$(REPORTS) $(BIN)/python -m tests.clients
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks
