@@ -7,6 +7,7 @@ answered; that it was started again, by the kubelet's probes or for want of memo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from mlflow_hydraulic.deploy_targets.exposition import Sample, histogram, samples
 from mlflow_hydraulic.deploy_targets.kubernetes import identity, pod
@@ -18,16 +19,18 @@ from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.service_level import Counters, Process
 
 ERROR = 500
+TOTAL_S = 5.0  # a pod that does not tell within it is asked again in the next pass
 STARTED = "process_start_time_seconds"
 REQUESTS = "http_requests_total"
 BUCKETS = "http_request_duration_seconds_bucket"
 
 
-def service_level(cluster: Cluster, namespace: str, name: str) -> dict[str, Counters]:
+def service_level(cluster: Cluster, namespace: str, name: str, *, total_s: float = TOTAL_S) -> dict[str, Counters]:
     """The counters of each predictor, shadow included; without those of which some ready pod does not tell.
 
     That is so where something else than our scorer runs in the pod. `Unavailable` where the pods cannot be listed.
     """
+    cluster = replace(cluster, patience=replace(cluster.patience, total_s=total_s, call_s=total_s))
     pods: dict[str, list[Json]] = {}
     for one in cluster.list(POD, namespace, labels=f"{identity.INSTANCE}={name}").items:
         found = told(one)

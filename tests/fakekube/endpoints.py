@@ -45,6 +45,10 @@ class Endpoints:
         self._turn = itertools.count()
         self._pods = kube.kind("v1", "pods")
 
+    def pod(self, namespace: str, name: str) -> str:
+        """Where a pod's container listens; "" where it is not ready."""
+        return self._kubelet.address(self._kube["pods", namespace, name]["metadata"]["uid"])
+
     def way(self, namespace: str, service: str, port: int, path: str) -> Way:
         """`Refusal` 503 where no pod is ready, 404 for a path that the orchestrator does not have."""
         wanted = self._kube["services", namespace, service]["spec"]["selector"]

@@ -149,7 +149,7 @@ class FakeKube:
     # What stands behind
 
     def back(self, namespace: str, service: str, url: str) -> None:
-        """Calls through the proxy of this service go to `url` from now on."""
+        """Calls through the proxy of this service, or of "pods/NAME", go to `url` from now on."""
         self.backends[(namespace, service)] = url
 
     def log(self, namespace: str, pod: str, container: str, text: str, *, previous: bool = False) -> None:

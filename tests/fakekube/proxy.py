@@ -1,4 +1,4 @@
-"""The service proxy: a call to a service goes on to the real local address that stands for it. Called by `answers`."""
+"""The proxy: a call to a service or a pod goes on to the real local address that stands for it. Called by `answers`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ TIMEOUT_S = 60
 def proxied(
     kube: FakeKube, method: str, url: Url, headers: dict[str, str], body: bytes
 ) -> tuple[int, bytes, dict[str, str]]:
-    """(code, body, headers) of the service behind; `Refusal` 404 without it, 503 where nothing backs it."""
+    """(code, body, headers) of what is behind; `Refusal` 404 without it, 503 where nothing backs it."""
     name = _service_name(url.name)
     namespace = url.namespace or ""
-    if Key("", "services", namespace, name) not in kube.store.objects:
-        raise Refusal(404, f'services "{name}" not found', details={"name": name, "kind": "services"})
-    base, path, more = kube.backends.get((namespace, name)), url.rest, {}
-    if base is None and kube.endpoints is not None:
+    if Key("", url.plural, namespace, name) not in kube.store.objects:
+        raise Refusal(404, f'{url.plural} "{name}" not found', details={"name": name, "kind": url.plural})
+    pod = url.plural == "pods"
+    base, path, more = kube.backends.get((namespace, f"pods/{name}" if pod else name)), url.rest, {}
+    if base is None and kube.endpoints is not None and pod:
+        base = kube.endpoints.pod(namespace, name) or None
+    elif base is None and kube.endpoints is not None:
         way = kube.endpoints.way(namespace, name, _port(kube, namespace, url.name), url.rest)
         base, path, more = way.base, way.path, way.headers
     if base is None:

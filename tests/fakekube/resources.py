@@ -74,7 +74,7 @@ def builtin_resources() -> Iterator[Resource]:
     rbac = "rbac.authorization.k8s.io/v1"
     yield _builtin("v1", "namespaces", "Namespace", namespaced=False, status=True)
     yield _builtin("v1", "nodes", "Node", namespaced=False, status=True)
-    yield _builtin("v1", "pods", "Pod", status=True, sub=("log",))
+    yield _builtin("v1", "pods", "Pod", status=True, sub=("log", "proxy"))
     yield _builtin("v1", "services", "Service", status=True, sub=("proxy",))
     for plural, kind in (
         ("secrets", "Secret"),
