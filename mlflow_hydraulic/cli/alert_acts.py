@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlflow_hydraulic.cli.table import printable, table
-from mlflow_hydraulic.cli.times import shown_stamp
+from mlflow_hydraulic.cli.times import shown_stamp, time_of
 from mlflow_hydraulic.errors import BadInput, HydraulicError, Unavailable
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def close(*, alert: str, reason: str, as_json: bool) -> None:
 @click.argument("alert", default="")
 @pattern_options
 @click.option("--for", "length", help="How long, such as 30m, 2h, 3d.")
-@click.option("--until", "moment", type=click.DateTime(), help="Until when, in UTC.")
+@click.option("--until", "moment", callback=time_of, help="Until when: ISO (UTC without a zone) or a date.")
 @reason_option
 @json_option
 def mute(
@@ -110,7 +110,7 @@ def _until(length: str | None, moment: datetime | None, now: datetime) -> dateti
     if length is not None and moment is None:
         return now + timedelta(seconds=typed.seconds("--for", length))
     if moment is not None and length is None:
-        return moment.replace(tzinfo=timezone.utc)
+        return moment
     raise click.UsageError("say until when: give one of --for and --until")
 
 

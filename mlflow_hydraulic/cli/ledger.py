@@ -107,6 +107,8 @@ def _value(text: str) -> str:
 
     try:
         value = json.loads(text)
+        if isinstance(value, dict) and {"colour", "state"} <= value.keys():  # an alert
+            return f"{value['colour']} {value['state']}"
         if isinstance(value, dict):
             return str(read_composition(value)) if "predictors" in value else str(value.get("asked", text))
     except (ValueError, Untrusted):  # tampered with: shown as it is, and verify names it
