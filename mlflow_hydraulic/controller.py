@@ -160,7 +160,7 @@ class Controller:
                 log.info("%s", _line(outcome))
         for place, text in news.items():
             if place not in well and self._told.get(place) != text and not _repeated(self._told.get(place), text):
-                log.warning("%s %s: %s", *place, text)
+                log.log(logging.INFO if text.startswith("wait: ") else logging.WARNING, "%s %s: %s", *place, text)
         self._told = {place: text for place, text in news.items() if place not in well}
 
     def _head(self) -> int | None:
