@@ -41,6 +41,7 @@ VALUES: dict[str, Json] = {
         "nodeSelector": {"disk": "ssd"},
         "tolerations": [{"key": "a", "operator": "Exists"}],
         "server": {"allowedHosts": ["mlflow.example.com"], "envFromSecrets": ["storage"]},
+        "intake": {"tokenSecretName": "intake"},
         "toml": '[policy.prod]\nallow = ["role:operator"]\n[roles]\noperator = ["ds1"]\n',
     },
 }

@@ -102,7 +102,7 @@ http://{{ .Release.Name }}-server.{{ .Release.Namespace }}.svc:5000
 {{- end }}
 
 {{- define "hydraulic.intakeUrl" -}}
-http://{{ .Release.Name }}-intake.{{ .Release.Namespace }}.svc:{{ .Values.intake.port }}{{ .Values.intake.path }}
+http://{{ .Release.Name }}-intake.{{ .Release.Namespace }}.svc:{{ .Values.intake.port }}/events
 {{- end }}
 
 {{/* One option as TOML: JSON's texts, numbers, booleans and lists are TOML's too. */}}
@@ -114,7 +114,7 @@ http://{{ .Release.Name }}-intake.{{ .Release.Namespace }}.svc:{{ .Values.intake
 {{- define "hydraulic.options" -}}
 {{- $options := deepCopy (.environment.options | default dict) -}}
 {{- $shape := $options.shape | default "seldon" -}}
-{{- if and .root.Values.intake.enabled (ne $shape "plain") (not (hasKey $options "logger_url")) -}}
+{{- if and .root.Values.intake.enabled (not .root.Values.intake.tokenSecretName) (ne $shape "plain") (not (hasKey $options "logger_url")) -}}
 {{- $_ := set $options "logger_url" (include "hydraulic.intakeUrl" .root) -}}
 {{- end -}}
 {{- if not (hasKey $options "tracking_uri") -}}
