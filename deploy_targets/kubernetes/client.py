@@ -16,6 +16,7 @@ from mlflow_hydraulic.deploy_targets.kubernetes.cluster import Cluster
 from mlflow_hydraulic.errors import BadInput
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+SHAPELESS = (ValueError, TypeError, KeyError, AttributeError)  # a file whose parts are none of what they should be
 
 
 def open_cluster(
@@ -33,6 +34,7 @@ def open_cluster(
     """
     try:
         import kubernetes
+        import yaml  # which the library reads its file with, and whose errors it lets through
     except ImportError as error:
         raise BadInput('the Kubernetes client is not installed: pip install "mlflow-hydraulic[kubernetes]"') from error
     configuration = kubernetes.client.Configuration()
@@ -48,9 +50,9 @@ def open_cluster(
         else:
             kubernetes.config.load_incluster_config(client_configuration=configuration)
             name, namespace = "this cluster", _own_namespace()
-    except (kubernetes.config.ConfigException, OSError, ValueError) as error:
+    except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, *SHAPELESS) as error:
         if there:
-            raise BadInput(f"kubeconfig {files}: {error}") from error
+            raise BadInput(f"kubeconfig {files}: {' '.join(str(error).split())}; write it anew") from error
         raise BadInput(
             f"no cluster is configured: there is no {files}, and this process runs in no pod with a service account; "
             "set KUBECONFIG to a kubeconfig file"

@@ -219,16 +219,22 @@ class Cluster:
     ) -> Any:
         """One call. The dynamic client's request is the only one that takes an apply in every release from 29 on."""
         call_s = self.patience.call_s if call_s is None else call_s
-        return self.call(
-            method.lower(),
-            path,
-            body=body,
-            query_params=list((query or {}).items()),
-            header_params={"Accept": "application/json, */*", **(headers or {})},
-            content_type=content_type,
-            serialize=False,
-            _request_timeout=(min(call_s, self.patience.call_s), call_s),
-        )
+        try:
+            return self.call(
+                method.lower(),
+                path,
+                body=body,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json, */*", **(headers or {})},
+                content_type=content_type,
+                serialize=False,
+                _request_timeout=(min(call_s, self.patience.call_s), call_s),
+            )
+        except (AttributeError, UnicodeDecodeError) as error:
+            # The library decodes its exception's body as UTF-8 text, though it may be none, or another page.
+            if isinstance(error.__context__, self.refused):
+                raise error.__context__ from None
+            raise
 
     def _patiently(self, what: str, call: Callable[[], Any]) -> Any:
         """`call` until it is answered: all that we send may be sent twice. Gives up after `patience.total_s`."""
