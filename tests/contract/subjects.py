@@ -132,7 +132,7 @@ def _real() -> Iterator[Subject]:
 
     api = config.new_client_from_config(KUBECONFIG)
     core, mark = client.CoreV1Api(api), uuid.uuid4().hex[:8]
-    names = [f"contract-{mark}-{what}" for what in ("dev", "prod")]
+    dev, prod = (f"contract-{mark}-{what}" for what in ("dev", "prod"))
     options = options_from_table(
         "the suite",
         {
@@ -148,12 +148,12 @@ def _real() -> Iterator[Subject]:
         },
     )
     try:
-        for name in names:
+        for name in (dev, prod):
             core.create_namespace({"metadata": {"name": name}})
         with open_cluster(kubeconfig=KUBECONFIG) as opened:
-            yield _subject(KubernetesTarget(opened), *names, options)
+            yield _subject(KubernetesTarget(opened), dev, prod, options)
     finally:
-        for name in names:
+        for name in (dev, prod):
             core.delete_namespace(name)
         api.close()
 
