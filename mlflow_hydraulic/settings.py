@@ -75,6 +75,9 @@ class Settings:
         "when an answer cannot be recorded: answer and count it, or refuse it with 503",
         "word",
     )
+    intake_auth_file: str = _setting(
+        "", "file with the token that `hydraulic record intake` asks for and shippers send", "path"
+    )
     influx_url: str = _setting("", "InfluxDB that recorded rows are sent on to; empty: none", "URL")
     influx_database: str = _setting("hydraulic", "its database (1.x), or its bucket (2.x)", "name")
     influx_org: str = _setting("", "its organisation: names the 2.x API; empty: 1.x line protocol", "name")

@@ -18,6 +18,7 @@ from mlflow_hydraulic.deploy_targets.local.counts import Counts
 from mlflow_hydraulic.deploy_targets.local.shadow import Shadow
 from mlflow_hydraulic.deploy_targets.local.table import Lane, Replica, Table
 from mlflow_hydraulic.deploy_targets.local.upstream import Lost, Reply, request_bytes
+from mlflow_hydraulic.record.recorder import PREDICTOR_HEADER as PREDICTOR
 from mlflow_hydraulic.scoring.ids import new_uuid, sane_id
 
 Message = MutableMapping[str, Any]  # Any: ASGI's own types
@@ -122,7 +123,7 @@ class Router:
         # The answer to HEAD has a length and no body; GET tells the same, and uvicorn leaves the body out.
         upstream_method = b"GET" if method == b"HEAD" else method
         target = path + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        headers = [h for h in end_to_end(scope["headers"]) if h[0] != PREDICTION_ID]
+        headers = [h for h in end_to_end(scope["headers"]) if h[0] not in (PREDICTION_ID, PREDICTOR)]
         headers += [(PUID, puid), (PREDICTION_ID, puid)]
         if not any(name == b"host" for name, _ in headers):
             headers.append((b"host", b"scorer"))
@@ -138,7 +139,7 @@ class Router:
             return status, [*out, (PUID, puid)], text
         self.counts.answered(lane.predictor, lane.version, reply.status, time.perf_counter() - started)
         puid = _header(reply.headers, PUID) or puid  # an id in the body (`meta.puid`) goes before the header's
-        who = [(b"x-hydraulic-predictor", lane.predictor.encode()), (b"x-hydraulic-version", lane.version.encode())]
+        who = [(PREDICTOR, lane.predictor.encode()), (b"x-hydraulic-version", lane.version.encode())]
         out = [h for h in end_to_end(reply.headers) if h[0] not in (b"date", b"server")]  # the server writes its own
         return reply.status, [*out, (PUID, puid), *who], reply.body
 
@@ -150,7 +151,7 @@ class Router:
         while broken < ATTEMPTS:
             lane, replica = await self._pick(lane, avoid, deadline)
             try:
-                return lane, await replica.upstream.ask(request, ANSWER_TIMEOUT_S, fresh=once)
+                return lane, await replica.upstream.ask(lane.named(request), ANSWER_TIMEOUT_S, fresh=once)
             except TimeoutError as error:
                 raise Unanswered(504, f"predictor {lane.predictor!r} gave {error}", lane) from error
             except Lost as lost:

@@ -16,7 +16,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from mlflow_hydraulic.deploy_targets.local.table import Replica
 from mlflow_hydraulic.deploy_targets.local.upstream import Lost, Reply, Upstream
 from mlflow_hydraulic.deployment import ModelVersion
 from mlflow_hydraulic.errors import Failed, HydraulicError, Untrusted
+from mlflow_hydraulic.record.recorder import SERVED, Place
 from mlflow_hydraulic.settings import Settings
 
 READY_POLL_S = 0.05
@@ -52,6 +53,7 @@ class Launch:
 
     command: module and leading arguments, run by this Python. pipe: closes when the supervisor ends.
     changed: called when a replica became ready or ceased to be. ended: called with the predictor whose scorer ended.
+    place: whose scorers they are, for the prediction record.
     """
 
     settings: Settings
@@ -59,6 +61,7 @@ class Launch:
     pipe: int
     changed: Callable[[], None]
     ended: Callable[[str], None] = lambda _: None
+    place: Place = field(default_factory=Place)
 
 
 class Slot:
@@ -155,7 +158,7 @@ class Slot:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env=without_secrets(os.environ),
+                    env={**without_secrets(os.environ), SERVED: self._place()},
                     pass_fds=(number, self._launch.pipe),
                 )
         except OSError as error:
@@ -164,6 +167,10 @@ class Slot:
             listener.close()  # with the scorer's copy the last: its connections break when it dies, and are seen to
         self.replica.upstream = Upstream("127.0.0.1", port)
         log.info("%s: version %s started as process %d on port %d", self.id, self.model.version, self.pid, port)
+
+    def _place(self) -> str:
+        """Which replica this is. Its predictor may change while it runs: the router says it in each request."""
+        return replace(self._launch.place, predictor=self.predictor, replica=self.id).written()
 
     async def _is_ready(self, timeout_s: float) -> bool:
         reply = await self._quietly(self.replica.upstream.get("/v2/health/ready", timeout_s))

@@ -58,7 +58,7 @@ class Shadow:
                 self.counts["dropped"] += 1
                 continue
             try:
-                reply = await replica.upstream.ask(request, TIMEOUT_S)
+                reply = await replica.upstream.ask(self.lane.named(request), TIMEOUT_S)
                 self.counts["failed" if reply.status >= 500 else "sent"] += 1
             except (Lost, TimeoutError):
                 self.counts["failed"] += 1

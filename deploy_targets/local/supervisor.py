@@ -24,10 +24,12 @@ from mlflow_hydraulic.deploy_targets.local.front import Front
 from mlflow_hydraulic.deploy_targets.local.plan import judge, plan_scorers, restart_delay_s
 from mlflow_hydraulic.deploy_targets.local.router import Router
 from mlflow_hydraulic.deploy_targets.local.scorers import Broken, Launch, Slot
+from mlflow_hydraulic.deploy_targets.local.shipping import Shipping
 from mlflow_hydraulic.deploy_targets.local.table import Replica, Table
 from mlflow_hydraulic.deploy_targets.local.upstream import Lost
 from mlflow_hydraulic.deployment import Deployment, Predictor
 from mlflow_hydraulic.errors import BadInput, HydraulicError
+from mlflow_hydraulic.record.recorder import LOCAL, Place
 from mlflow_hydraulic.settings import Settings
 
 LOOK_S = 1.0
@@ -57,8 +59,14 @@ class Supervisor:
         # Only this process holds the writing end: scorers see it close when this process ends, however it does.
         reading, self._pipe = os.pipe()
         self._launch = Launch(
-            settings=settings, command=command, pipe=reading, changed=self._on_change, ended=self._on_end
+            settings=settings,
+            command=command,
+            pipe=reading,
+            changed=self._on_change,
+            ended=self._on_end,
+            place=Place(target=LOCAL, namespace=folder.namespace, deployment=folder.name),
         )
+        self._shipping = Shipping(settings, reading)
         limit = int(settings.max_body_mb * 1e6)
         self._router = Router(folder.namespace, folder.name, limit, self._metrics)
         self._front = Front(self._router, settings.drain_timeout_s)
@@ -89,6 +97,7 @@ class Supervisor:
                     next_try = 0.0
                     change = asyncio.create_task(self._change(wanted))
             self._write(changing=change is not None and not change.done())
+            await self._shipping.look()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._look.wait(), LOOK_S)
         await _called_off(change)
@@ -228,6 +237,7 @@ class Supervisor:
     async def _shut_down(self) -> None:
         await self._front.close()
         await asyncio.gather(*(slot.stop() for slot in self._slots.values()))
+        await self._shipping.stop()
         self._seen = replace(self._seen, scorers=(), state="terminating", cause="")
         with contextlib.suppress(HydraulicError):
             self._folder.write_seen(self._seen)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mlflow_hydraulic.deploy_targets.local.upstream import Upstream
 from mlflow_hydraulic.deploy_targets.local.weights import Wheel
 from mlflow_hydraulic.deployment import Deployment
+from mlflow_hydraulic.record.recorder import PREDICTOR_HEADER
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +28,7 @@ class Lane:
         self.predictor, self.version = predictor, version
         self.replicas = tuple(replicas)
         self._turn = 0
+        self._line = b"\r\n" + PREDICTOR_HEADER + b": " + predictor.encode() + b"\r\n"
 
     def pick(self, avoid: Replica | None = None) -> Replica | None:
         """The next ready replica, another one than `avoid` where there is one; None when none is ready."""
@@ -36,6 +38,10 @@ class Lane:
         others = [r for r in ready if r is not avoid] or ready
         self._turn += 1
         return others[self._turn % len(others)]
+
+    def named(self, request: bytes) -> bytes:
+        """A request with one header more: for which predictor it is answered, for the prediction record."""
+        return request.replace(b"\r\n", self._line, 1)
 
 
 class Table:

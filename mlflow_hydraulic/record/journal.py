@@ -12,7 +12,6 @@ what the kernel had not written back, some 30 seconds at Linux' defaults.
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import secrets
@@ -25,7 +24,13 @@ import msgspec
 from mlflow_hydraulic.record.entries import Entry, Gap, Head, Minute, encode
 from mlflow_hydraulic.record.frames import Kind, frame
 
+try:
+    import fcntl
+except ImportError:  # Windows: said clearly when somebody wants to record, so that scorers run there without
+    fcntl = None  # type: ignore[assignment]
+
 SUFFIX = ".seg"
+NEW = ".new"
 SEGMENT_BYTES = 64 * 2**20
 SEGMENT_AGE_NS = 60 * 10**9
 LOOK_NS = 10**9  # how often the folder's size is looked at
@@ -60,6 +65,8 @@ class Journal:
         self._gap: Gap | None = None
         self._held: list[bytes] = []
         self._held_answers = self._ns = 0
+        if fcntl is None:
+            raise OSError("a prediction record needs file locks of Linux or macOS; on Windows run it under WSL")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def append(self, value: Entry | Minute, ns: int, answers: int = 1) -> None:
@@ -130,7 +137,7 @@ class Journal:
     def _begin_segment(self, ns: int) -> None:
         path = self._folder / f"{ns:020d}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
         # Under another name until it is locked and has its head: no shipper must take it for one that has ended.
-        making = path.with_suffix(".new")
+        making = path.with_suffix(NEW)
         self._file = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = 0
         try:

@@ -139,7 +139,8 @@ def open_recorder(
 class Recorder:
     """Records the answers of one process. For the event loop's thread alone.
 
-    refuse: an answer that cannot be recorded is not given. routed: a router in front says the predictor.
+    refuse: an answer that cannot be recorded is not given. routed: a router in front says the predictor; what comes
+    past it is the supervisor's own warm-up, and no prediction that anybody asked for.
     """
 
     def __init__(
@@ -170,8 +171,9 @@ class Recorder:
 
         bodies: request and answer. cells, scores: None where nothing was scored.
         """
-        ns = time.time_ns()
-        ns = max(ns, self._next_ns)
+        if self._routed and PREDICTOR_HEADER not in headers:
+            return True
+        ns = max(time.time_ns(), self._next_ns)
         rows = 0 if cells is None else len(cells)
         self._next_ns = ns + (rows or 1)
         aggregator = self._aggregator
@@ -197,7 +199,7 @@ class Recorder:
         if caller is not None:
             entry.caller = _printable(caller)
         if self._routed:
-            entry.predictor = headers.get(PREDICTOR_HEADER, b"").decode("latin-1")
+            entry.predictor = headers[PREDICTOR_HEADER].decode("latin-1")
         self.journal.append(entry, ns)
         if held is not None and not self.refuse:
             held.before_flush = self.journal.flush

@@ -106,7 +106,7 @@ class Store:
             insert(sql, chunk.head, chunk.entries)
             source = source_of(sql, chunk.head)[0] if chunk.minutes or chunk.gaps or chunk.lost else 0
             minutes = [(source, minute.since_ns, encode(minute)) for minute in chunk.minutes]
-            sql.executemany("insert or replace into minutes values (?, ?, ?)", minutes)
+            sql.executemany("insert or replace into minutes (source, since_ns, minute) values (?, ?, ?)", minutes)
             gaps = [(source, gap.since_ns, gap.until_ns, gap.answers, 0, gap.reason) for gap in chunk.gaps]
             if chunk.lost:
                 reason = f"damaged bytes in segment {chunk.segment} between {chunk.start} and {chunk.end}"

@@ -51,11 +51,12 @@ create table bodies (
     request blob not null, answer blob not null  -- deflated with the source's dictionary
 );
 create table minutes (
+    seq integer primary key autoincrement,
     source integer not null references sources,
     since_ns integer not null,
     minute blob not null,
-    primary key (source, since_ns)
-) without rowid;
+    unique (source, since_ns)
+);
 create table gaps (
     gap integer primary key,
     source integer references sources,
@@ -63,7 +64,11 @@ create table gaps (
     reason text not null
 );
 create table segments (name text primary key, stored integer not null) without rowid;
-create table sinks (name text primary key, seq integer not null, dropped integer not null) without rowid;
+create table sinks (
+    name text primary key,
+    seq integer not null, minute integer not null,  -- up to which prediction and minute it has sent
+    dropped integer not null
+) without rowid;
 create table events (event text primary key, at_ns integer not null) without rowid;
 create table halves (
     half integer primary key,
