@@ -64,7 +64,8 @@ def load_engine(
         log.info("engine pyfunc, because %s", reason)
         from mlflow_hydraulic.plugin.pyfunc_engine import load_pyfunc
 
-        return load_pyfunc(folder, name=name, version=version, digest=digest, bundle=bundle)
+        card, loaded = load_pyfunc(folder, name=name, version=version, digest=digest, bundle=bundle)
+        return card, flagging(loaded, bundle) if card.schema.numeric else loaded
     import onnxruntime
 
     from mlflow_hydraulic.scoring.onnx_engine import OnnxEngine
@@ -87,7 +88,19 @@ def load_engine(
         sample=bundle.sample,
         background=bundle.background,
     )
-    return card, made
+    return card, flagging(made, bundle)
+
+
+def flagging(engine: Engine, bundle: Bundle | None) -> Engine:
+    """The engine, flagging rows unlike the training data where the bundle holds some of it."""
+    reference = None if bundle is None else bundle.read_reference()
+    if reference is None:
+        log.info("rows unlike the training data are not flagged: the model was saved without training rows")
+        return engine
+    from mlflow_hydraulic.drift.rows import RowCheck
+    from mlflow_hydraulic.scoring.flagging import FlaggingEngine
+
+    return FlaggingEngine(engine, RowCheck(reference))
 
 
 def make_app(

@@ -13,56 +13,72 @@ from mlflow_hydraulic.drift.reference import Reference
 from mlflow_hydraulic.drift.yardstick import Limits
 
 REGIMES = 16  # centres of training rows that a row is held against
-RATE = 1e-3  # of training rows, each held against the others, that lie as far as a flagged one
+ODD = 0.005  # of the training rows are so odd that the limit is not set by them
+ROOM = 1.25  # times the distance of the farthest other training row
 ROUNDS = 10
-CLIP = 100.0  # standard deviations; a huge value stays a number
 
 
 class RowCheck:
-    """Flags rows of float64 (n, k); some 10 microseconds for one row of 17 inputs, 1 a row for many."""
+    """Flags rows of float64 (n, k); some 10 microseconds for a row of 17 inputs, 0.3 a row for many.
+
+    rate: the share of training rows that it flags itself: what to expect when nothing is wrong.
+    """
 
     def __init__(self, reference: Reference) -> None:
         rows = reference.rows
         self.limits = Limits(rows)
-        self.may_lack = np.isnan(rows).any(axis=0)
-        self.always_there = not self.may_lack.any()
+        lacking = np.isnan(rows).any(axis=0)
+        self._lacking = lacking if lacking.any() else None
         size = np.maximum(np.nanmax(np.abs(rows), axis=0), 1e-300)
         self._mean = np.nanmean(rows / size, axis=0) * size
         std = np.nanstd(rows / size, axis=0)
         self._std = np.where(std > 1e-9, std, 1e-6) * size
-        z = self._standardised(rows)
+        z = np.nan_to_num((rows - self._mean) / self._std)
         centres, member = _regimes(z)
         inner = z - centres[member]
         covariance = inner.T @ inner / len(z)
         # A tenth of a training spread is never far, however still a regime's inputs stand.
-        whiten = np.linalg.inv(np.linalg.cholesky(covariance + 0.01 * np.eye(z.shape[1]) * (1 + len(z) ** -0.5)))
-        self._whiten = whiten.T.copy()
-        self._centres = centres @ self._whiten
-        self._sizes = (self._centres**2).sum(axis=1)
-        self.limit = _limit(self._distances(z), reference)
+        whiten = np.linalg.inv(np.linalg.cholesky(covariance + 0.01 * np.eye(z.shape[1]))).T
+        centres = centres @ whiten
+        self._turn = whiten / self._std[:, None]
+        self._middle = self.limits.low / 2 + self.limits.high / 2
+        self._half = self.limits.high / 2 - self.limits.low / 2
+        self._shift = ((self._middle - self._mean) / self._std) @ whiten
+        self._centres = np.ascontiguousarray(-2 * centres.T)
+        self._sizes = (centres**2).sum(axis=1)
+        known = np.where(np.isnan(rows), self._mean, rows)
+        self.limit = _limit(self._distances(known - self._middle))
+        self.rate = float(self.flags(rows).mean())
 
     def flags(self, cells: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which rows are unlike the training rows, shape (n,)."""
-        missing = np.isnan(cells)
-        lacks = missing.any(axis=1) if self.always_there else (missing & ~self.may_lack).any(axis=1)
-        outside = ((cells < self.limits.low) | (cells > self.limits.high)).any(axis=1)
-        if self.limits.few:
-            outside |= self.limits.outside(cells).any(axis=1)
-        found: NDArray[np.bool_] = lacks | outside | (self._distances(self._standardised(cells)) > self.limit)
-        return found
+        with np.errstate(all="ignore"):  # a huge or a missing cell gives a distance that is no number, so no pass
+            offset = cells - self._middle
+            passed = np.logical_and.reduce(np.abs(offset) <= self._half, axis=1)
+            passed &= self._distances(offset) <= self.limit
+            if self._lacking is not None or self.limits.few:
+                passed = self._lenient(cells, passed)
+        return np.asarray(np.logical_not(passed))
 
-    def _standardised(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
-        with np.errstate(over="ignore"):
-            z = (cells - self._mean) / self._std
-        np.clip(z, -CLIP, CLIP, out=z)
-        z[np.isnan(z)] = 0.0
-        return np.asarray(z)
+    def _lenient(self, cells: NDArray[np.float64], passed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where training rows lacked cells, or had few values: a cell that may be missing counts as the mean."""
+        if self._lacking is not None:
+            allowed = np.isnan(cells) & self._lacking
+            some = np.flatnonzero(allowed.any(axis=1))
+            filled = np.where(allowed[some], self._mean, cells[some])
+            offset = filled - self._middle
+            passed[some] = (np.abs(offset) <= self._half).all(axis=1) & (self._distances(offset) <= self.limit)
+        return np.asarray(passed & ~self.limits.outside(cells).any(axis=1))
 
-    def _distances(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Squared Mahalanobis distance to the nearest regime, shape (n,)."""
-        w = z @ self._whiten
-        nearest = (self._sizes - 2 * (w @ self._centres.T)).min(axis=1)
-        return np.asarray(nearest + np.einsum("ij,ij->i", w, w))
+    def _distances(self, offset: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Squared Mahalanobis distance to the nearest regime, shape (n,), of cells less the middle of the ranges."""
+        turned = offset @ self._turn
+        turned += self._shift
+        from_centres = turned @ self._centres
+        from_centres += self._sizes
+        nearest: NDArray[np.float64] = np.minimum.reduce(from_centres, axis=1)
+        nearest += np.einsum("ij,ij->i", turned, turned)
+        return nearest
 
 
 def _regimes(z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -82,14 +98,6 @@ def _regimes(z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.in
     return centres, np.asarray(((centres**2).sum(axis=1) - 2 * z @ centres.T).argmin(axis=1), dtype=np.int64)
 
 
-def _limit(distances: NDArray[np.float64], reference: Reference) -> float:
-    """The distance that a normal row exceeds with the chance `RATE`.
-
-    The training rows' own quantile, raised by how much the most extreme stretch of the series goes beyond the rest:
-    what comes will be as far from these rows as one stretch of them is from the others.
-    """
-    n = len(distances)
-    quantile = float(np.quantile(distances, 1 - max(RATE, 1 / n)))
-    stretches = max(min(n // max(int(np.ceil(reference.block)), 1), 20), 2)
-    tops = np.sort([part.max() for part in np.array_split(distances, stretches)])
-    return max(quantile, float(tops[-1])) * max(1.0, float(tops[-1] / max(tops[-2], 1e-12)))
+def _limit(distances: NDArray[np.float64]) -> float:
+    """Some room beyond all but `ODD` of the training rows: a changeover that happened once must not hide others."""
+    return float(np.quantile(distances, 1 - ODD)) * ROOM

@@ -44,6 +44,7 @@ class Metrics:
         self.rows = 0
         self.calls = 0
         self.failures = 0
+        self.anomalous: int | None = None  # where the model does not know its training rows
         self.started_s = time.time()
 
     def answered(self, method: str, path: str, status: int, duration_s: float) -> None:
@@ -75,6 +76,9 @@ class Metrics:
             ("process_cpu_seconds_total", "counter", "CPU time used.", round(time.process_time(), 3)),
         ):
             yield from _family(name, kind, text, [("", value)])
+        if self.anomalous is not None:
+            text = "Rows scored that are unlike the training data."
+            yield from _family("hydraulic_anomalous_rows_total", "counter", text, [("", self.anomalous)])
         if self.journal is not None:
             written, dropped = self.journal.written, self.journal.dropped
             yield from _family("hydraulic_record_written_total", "counter", "Answers recorded.", [("", written)])

@@ -83,13 +83,14 @@ class SharedCalls:
             for cells, future in group:
                 self._settle(cells, future)
             return
-        labels, probabilities = scores.labels, scores.probabilities
+        labels, probabilities, anomalous = scores.labels, scores.probabilities, scores.anomalous
         start = 0
         for cells, future in group:
             stop = start + len(cells)
             part = None if probabilities is None else probabilities[start:stop]
             if not future.done():
-                future.set_result(Scores(labels[start:stop], part))
+                flags = None if anomalous is None else anomalous[start:stop]
+                future.set_result(Scores(labels[start:stop], part, flags))
             start = stop
 
     def _settle(self, cells: Cells, future: asyncio.Future[Scores]) -> None:

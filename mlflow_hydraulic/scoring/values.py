@@ -25,10 +25,12 @@ class Scores(msgspec.Struct, frozen=True):
 
     labels: shape (n,), class labels, or values of a regression.
     probabilities: shape (n, labels), in the order of `Schema.labels`; None for a regression.
+    anomalous: shape (n,), rows that are unlike the training data; None where the model does not know them.
     """
 
     labels: NDArray[Any]
     probabilities: FloatMatrix | None
+    anomalous: NDArray[np.bool_] | None = None
 
 
 class Engine(Protocol):
