@@ -6,6 +6,8 @@ what this process did before. Called by `rollout` for each model that is on its 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mlflow_hydraulic.canary.judge import Judgement, Verdict, judge
 from mlflow_hydraulic.canary.look import Decision, Look, predictor_of
 from mlflow_hydraulic.canary.memory import Memory, Note, Phase
@@ -109,21 +111,12 @@ def _told(look: Look, memory: Memory) -> Decision | None:
 def _mark(look: Look, memory: Memory) -> Decision:
     """The step runs: count from here. Where nobody can tell the counters, it stays undecided."""
     marks = {name: one for name, one in (look.counters or {}).items() if name in map(predictor_of, dict(memory.arms))}
-    if predictor_of(memory.new) in marks:
-        text = f"{_head(look, memory)}: counted from here"
-        note = Note(
-            phase="mark",
-            old=memory.old,
-            new=memory.new,
-            share=memory.share,
-            before=memory.share,
-            reason=text,
-            marks=marks,
-        )
-        missing = f"waits for {look.rules.min_requests} requests and {look.rules.hold_s:g} s"
-        why = f"{_head(look, memory)}, begins now; {missing}"
-        return Decision(arms=memory.arms, why=why, note=note, version=memory.new, fact=look.rules.fact(memory.share))
-    return _judged(look, memory, judge(look.rules, None, None, 0.0))
+    if predictor_of(memory.new) not in marks:
+        return _judged(look, memory, judge(look.rules, None, None, 0.0))
+    note = replace(_note(memory, "mark", memory.share, "counted from here"), marks=marks)
+    missing = f"waits for {look.rules.min_requests} requests and {look.rules.hold_s:g} s"
+    why = f"{_head(look, memory)}, begins now; {missing}"
+    return Decision(arms=memory.arms, why=why, note=note, version=memory.new, fact=look.rules.fact(memory.share))
 
 
 def _marked(look: Look, memory: Memory) -> Decision:

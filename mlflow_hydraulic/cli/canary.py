@@ -23,6 +23,7 @@ FITS: dict[str, tuple[str, ...]] = {
     "abort": ("begin", "step", "mark", "halt"),
     "retry": ("back", "halt"),
 }
+STEPS = ("begin", "step", "done")  # rows whose reason says it all
 BECOMES = {
     "promote": "v{new} gets all callers",
     "abort": "v{old} gets all callers again",
@@ -65,6 +66,7 @@ def status(*, model: str, environment: str, as_json: bool) -> None:
       hydraulic canary status hydraulic-cooler --env prod --json | jq -r .now
     """
     from mlflow_hydraulic.cli.world import open_evidence, open_sources
+    from mlflow_hydraulic.evidence.words import told
     from mlflow_hydraulic.reconcile import look
 
     where, memory, rows = _remembered(model, environment)
@@ -79,7 +81,8 @@ def status(*, model: str, environment: str, as_json: bool) -> None:
         return
     click.echo(f"{environment}, {printable(model)}: v{memory.old} -> v{memory.new}")
     for row in rows:
-        click.echo(f"  {shown_stamp(row.at)}  {printable(row.reason)}")
+        text = row.reason if json.loads(row.after)["phase"] in STEPS else told(row)
+        click.echo(f"  {shown_stamp(row.at)}  {printable(text)}")
     click.echo(f"now: {printable(now)}")
 
 
