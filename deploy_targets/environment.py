@@ -89,10 +89,11 @@ def _kubernetes(where: str, environment: Environment, mlflow: Mlflow) -> Opened:
     found = parse_target(environment.target)
     if found.namespace:
         raise BadInput(f'{where}.target={environment.target!r}: say {where}.namespace = "{found.namespace}" instead')
+    options = options_from_table(f"{where}.kubernetes", environment.kubernetes)
     return KubernetesEnvironment(
         environment,
-        KubernetesTarget(open_cluster(found.context)),
-        options_from_table(f"{where}.kubernetes", environment.kubernetes),
+        KubernetesTarget(open_cluster(found.context), shape=options.shape),
+        options,
         tracking_uri=mlflow.tracking_uri,
         storage=mlflow.storage,
     )

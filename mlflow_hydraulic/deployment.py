@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -98,6 +99,7 @@ class Observed:
     url: the address under which it answers, prefix included; empty before it has one.
     generation: the number of the last change asked for; a change may name it, so that none is lost.
     ready: replicas that answer, by predictor.
+    settings: what the target was told beside, where that is no default: an image, limits; by the option's name.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Observed:
     generation: int = 0
     ready: dict[str, int] = field(default_factory=dict)
     pid: int | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def deployment(self) -> Deployment | None:

@@ -5,9 +5,10 @@ Called by `reconcile`, for several models side by side.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,16 +38,21 @@ log = logging.getLogger("hydraulic.controller")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Failures by (environment, model), and the ledger's last word on each model: with a new word all are tried."""
+    """Failures by (environment, model), and the ledger's last word on each model: with a new word all are tried.
+
+    options: by environment, what is configured for its target beside the models; with other options all are tried too.
+    """
 
     failures: Mapping[tuple[str, str], Attempt]
     words: Mapping[str, int]
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, action: Action) -> Attempt | None:
         return self.failures.get((action.environment, action.model))
 
     def key_of(self, action: Action) -> str:
-        return attempts.fitting(f"{action.kind} {action.wanted} @{self.words.get(action.model, 0)}")
+        options = self.options.get(action.environment, "")
+        return attempts.fitting(f"{action.kind} {action.wanted} @{self.words.get(action.model, 0)} {options}".rstrip())
 
 
 def remembered(world: World, plan: Plan, sight: Sight, busy: Collection[str]) -> Memory:
@@ -62,7 +68,9 @@ def remembered(world: World, plan: Plan, sight: Sight, busy: Collection[str]) ->
         with world.writing() as connection:
             for key in over:
                 attempts.forget(connection, world.workspace, *key)
-    return Memory(failures, words)
+    told = {one.name: one.kubernetes for one in world.environments if one.kubernetes}
+    options = {name: json.dumps(table, sort_keys=True, default=str) for name, table in told.items()}
+    return Memory(failures, words, options)
 
 
 class _Moved(Exception):

@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What a target runs under one name: seen there, never remembered."""
+    """What a target runs under one name: seen there, never remembered. stale: what else of it is not as configured."""
 
     environment: str
     deployment: Deployment
@@ -60,6 +60,7 @@ class Running:
     endpoint: str = ""
     cause: str = ""
     generation: int | None = field(default=None, compare=False)  # of the target: whether it is still what was seen
+    stale: str = field(default="", compare=False)
 
     @property
     def model(self) -> str:
@@ -235,8 +236,9 @@ def _towards(wanted: Wanted, why: str, selector: str, case: _Case) -> Action | N
         return case.action("create", why, wanted, selector)
     if not wanted.met_by(case.seen.wanted):
         return case.action("update", why, wanted, selector)
-    if case.seen.state == "failed":
-        return case.action("update", f"it has failed: {case.seen.cause}", wanted, selector)
+    if case.seen.state == "failed" or (case.seen.stale and case.seen.state in ("healthy", "unhealthy")):
+        cause = f"it has failed: {case.seen.cause}" if case.seen.state == "failed" else case.seen.stale
+        return case.action("update", cause, wanted, selector)
     return case.action(stepping.kind, why) if stepping and stepping.arms != ((stepping.version, 100),) else None
 
 

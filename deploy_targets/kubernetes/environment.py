@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.deploy_targets.kubernetes.delivery import reachable, storage_of
+from mlflow_hydraulic.deploy_targets.kubernetes.option_codec import options_to_table
 from mlflow_hydraulic.deploy_targets.kubernetes.options import KubernetesOptions
 from mlflow_hydraulic.deploy_targets.kubernetes.service_level import service_level
 from mlflow_hydraulic.deploy_targets.seen import running
 from mlflow_hydraulic.deployment import Deployment, ModelVersion
-from mlflow_hydraulic.errors import Conflict, Unavailable
+from mlflow_hydraulic.errors import BadInput, Conflict, Unavailable
 from mlflow_hydraulic.plan import Running
 from mlflow_hydraulic.service_level import Counters
 
@@ -49,8 +52,18 @@ class KubernetesEnvironment:
     def observe(self) -> list[Running]:
         """All of ours that is in the namespace; `Unavailable` where the API server does not answer."""
         found = self._target.observe(self._environment.namespace)
-        seen = (running(self._environment.name, one) for one in found)
-        return [one for one in seen if one is not None]
+        seen = ((running(self._environment.name, one), one.settings) for one in found)
+        return [replace(one, stale=self._stale(one.deployment, settings)) for one, settings in seen if one is not None]
+
+    def _stale(self, deployment: Deployment, settings: Mapping[str, object]) -> str:
+        """What the TOML file says otherwise than the object, as a person reads it; "" where nothing."""
+        try:
+            wanted = options_to_table(reachable(deployment, self._options, self._tracking_uri))
+        except BadInput:
+            return ""  # to apply it again would fail; `apply` tells why
+        other = [key for key in sorted({*wanted, *settings}) if wanted.get(key) != settings.get(key)]
+        names = ", ".join(f"{key}={_shown(wanted.get(key))}" for key in other)
+        return f"environments.{self._environment.name}.kubernetes says {names}" if other else ""
 
     def apply(self, deployment: Deployment, seen: Running | None) -> None:
         """Create or update, and return when it is healthy. `Unavailable` where a later try may succeed."""
@@ -73,6 +86,10 @@ class KubernetesEnvironment:
     def service(self, name: str) -> dict[str, Counters]:
         """The counters of each predictor; `Unavailable` where the API server does not answer."""
         return service_level(self._target.cluster, self._environment.namespace, name)
+
+
+def _shown(value: object) -> str:
+    return "its default" if value is None else json.dumps(value)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from mlflow_hydraulic.deploy_targets.kubernetes.gateway import endpoint
 from mlflow_hydraulic.deploy_targets.kubernetes.identity import Json
 from mlflow_hydraulic.deploy_targets.kubernetes.memory import previous_of, refused_of
 from mlflow_hydraulic.deploy_targets.kubernetes.names import seldon_deployment_name
+from mlflow_hydraulic.deploy_targets.kubernetes.option_codec import options_to_table
 from mlflow_hydraulic.deploy_targets.kubernetes.serving import serving
 from mlflow_hydraulic.deploy_targets.kubernetes.shape import Shape
 from mlflow_hydraulic.deploy_targets.kubernetes.workload import (
@@ -76,6 +77,7 @@ def judge(sight: Sight) -> Verdict:
         serving=serving(sight.pods or (), desired, previous_of(sight.main), settled=state in ("healthy", "unhealthy")),
         ready=_ready(sight),
         url=endpoint(desired, options, told=url) if state not in ("preparing", "terminating") else "",
+        settings=options_to_table(options),
     )
     refused = refused_of(sight.main)
     if refused is not None:

@@ -42,6 +42,14 @@ def test_another_version_updates_in_place() -> None:
     assert lines(registry((1, "Archived"), (2, "Production")), running("prod", (1, 100))) == ["update prod v2"]
 
 
+def test_what_is_not_as_configured_is_updated_once_it_stands() -> None:
+    seen = replace(running("prod", (1, 100)), stale='image="new"')
+    [action] = make_plan(registry((1, "Production")), STAGES, [seen]).actions
+    assert (action.kind, action.reason) == ("update", 'image="new"')
+    assert lines(registry((1, "Production")), replace(seen, state="launching")) == []
+    assert lines(registry((1, "Archived"), (2, "Production")), seen) == ["update prod v2"]
+
+
 def test_a_split_and_a_challenger_are_updates_too() -> None:
     split = registry((1, "Production"), (2, "Production"), v1="20", v2="80")
     assert lines(split, running("prod", (1, 100))) == ["update prod v1 20%/v2 80%"]

@@ -281,6 +281,18 @@ def test_a_failure_for_good_is_tried_again_after_any_word_about_its_model(scene:
     assert scene.serving("prod") == {"m": "v1"}
 
 
+def test_a_failure_for_good_is_tried_again_when_its_target_is_configured_otherwise(scene: Scene) -> None:
+    scene.registry.stage("m", 1, "Production")
+    scene.targets["prod"].failing["1"] = Failed("ImagePullBackOff")
+    scene.passes()
+    assert run_pass(scene.world).outcomes[0].result == "later"
+    scene.targets["prod"].failing.clear()
+    dev, prod = STAGES
+    scene.environments = (dev, replace(prod, kubernetes={"image": "the:right"}))
+    scene.passes()
+    assert scene.serving("prod") == {"m": "v1"}
+
+
 def test_a_failure_is_forgotten_when_nobody_wants_it_any_more(scene: Scene) -> None:
     scene.registry.stage("m", 1, "Production")
     scene.targets["prod"].failing["1"] = Failed("broken")
