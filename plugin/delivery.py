@@ -27,7 +27,11 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 15.0
 END_S = 3.0  # for the process to clear up after SIGTERM
 PROCESS = "mlflow_hydraulic.plugin.delivery_process"
 # MLflow's own retries would take minutes in silence; ours are told in the log and by /ready.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 log = logging.getLogger(__name__)
@@ -95,10 +99,11 @@ async def _patiently(uri: str, home: Path, tell: Callable[[str], None], patience
 async def _attempt(uri: str, home: Path) -> Path:
     environ = {**PATIENCE, **os.environ, **QUIET}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", PROCESS, uri, str(home)), stdout=PIPE, env=environ, start_new_session=True
+        *(sys.executable, "-m", PROCESS, uri, str(home)), stdin=PIPE, stdout=PIPE, env=environ, start_new_session=True
     )
     try:
-        said, _ = await process.communicate()
+        said = await process.stdout.read() if process.stdout else b""  # its stdin stays open as long as we live
+        await process.wait()
     except asyncio.CancelledError:
         await _end(process)
         raise

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from mlflow_hydraulic.errors import BadData, Failed, HydraulicError, Refused, Unavailable
@@ -23,20 +24,30 @@ log = logging.getLogger("mlflow_hydraulic.delivery")
 
 def main(arguments: list[str]) -> None:
     """Fetch, then say where the model lies or why there is none."""
-    uri, home = arguments
-    stdout = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print goes to the log
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves by the `finally` and `with` blocks on the way
+    with os.fdopen(os.dup(1), "w") as stdout:
+        os.dup2(2, 1)  # whatever libraries print goes to the log
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves by the `finally` and `with` blocks on the way
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+        stdout.write(json.dumps(outcome(arguments[0], Path(arguments[1]))))
+
+
+def outcome(uri: str, home: Path) -> dict[str, str]:
+    """What is said of the fetch."""
     try:
-        folder = fetched(uri, Path(home))
-        said = {"folder": str(folder)}
-        tell_mismatches(folder)
+        folder = fetched(uri, home)
     except HydraulicError as error:
         kind = "Failed" if isinstance(error, BadData) else type(error).__name__  # BadData is more than a message
-        said = {"error": kind, "message": str(error)}
-    stdout.write(json.dumps(said))
-    stdout.flush()
+        return {"error": kind, "message": str(error)}
+    tell_mismatches(folder)
+    return {"folder": str(folder)}
+
+
+def _end_with_the_parent() -> None:
+    """Its end of our stdin closes when it dies, however it dies."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def fetched(uri: str, home: Path) -> Path:

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+import requests
+
 from mlflow_hydraulic.bundle.digest import digest_folder
 from mlflow_hydraulic.deployment import ModelVersion
-from mlflow_hydraulic.errors import BadData, BadInput, Failed, HydraulicError, NotFound, Unavailable
+from mlflow_hydraulic.errors import BadData, BadInput, Failed, HydraulicError, NotFound, Refused, Unavailable
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as Registered
@@ -145,6 +147,13 @@ def _ours(what: str, error: MlflowException) -> HydraulicError:
     return (NotFound if absent else Unavailable)(f"{what}: {error.message}; is MLFLOW_TRACKING_URI right?")
 
 
+def _of_network(what: str, error: OSError) -> HydraulicError:
+    """Of a server of plain HTTP: refused and missing are its answers, everything else may pass."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    kind = {401: Refused, 403: Refused, 404: NotFound}.get(status or 0, Unavailable)
+    return kind(f"{what}: {error}")
+
+
 def _registry() -> str:
     import mlflow
 
@@ -181,6 +190,8 @@ def _download(home: Path, pinned: Pinned) -> str:
             _remember(models / "index" / f"{pinned.key}.json", {"digest": digest, "uri": pinned.uri})
     except MlflowException as error:
         raise _ours(f"model {pinned.uri!r} cannot be fetched", error) from error
+    except (requests.RequestException, ConnectionError, TimeoutError) as error:  # OSErrors too, but not of the disk
+        raise _of_network(f"model {pinned.uri!r} cannot be fetched", error) from error
     except OSError as error:
         raise Failed(
             f"model {pinned.uri!r} cannot be stored in {models}: {error}; make room, or set HYDRAULIC_HOME"

@@ -13,7 +13,8 @@ from typing import Any
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, empty_pb2, message_factory, struct_pb2
 
 PACKAGE = "seldon.protos"
-# message: its fields as "number name type"; `map` and `repeated` as in a .proto file, `?NAME` a member of that oneof.
+# message: its fields as "number name type"; `map` and `repeated` as in a .proto file, A|B an enum
+# from 0, `?NAME` a member of that oneof.
 MESSAGES: dict[str, tuple[str, ...]] = {
     "SeldonMessage": (
         "1 status Status",
@@ -38,8 +39,8 @@ MESSAGES: dict[str, tuple[str, ...]] = {
         "4 requestPath map string",
         "5 metrics repeated Metric",
     ),
-    "Metric": ("1 key string", "2 type int32", "3 value float", "4 tags map string"),
-    "Status": ("1 code int32", "2 info string", "3 reason string", "4 status int32"),
+    "Metric": ("1 key string", "2 type COUNTER|GAUGE|TIMER", "3 value float", "4 tags map string"),
+    "Status": ("1 code int32", "2 info string", "3 reason string", "4 status SUCCESS|FAILURE"),
     "Feedback": ("1 request SeldonMessage", "2 response SeldonMessage", "3 reward float", "4 truth SeldonMessage"),
     "SeldonModelMetadataRequest": ("1 name string",),
     "SeldonMessageMetadata": (
@@ -85,6 +86,11 @@ def _add_message(file: Any, name: str, fields: tuple[str, ...]) -> None:  # Any:
             made.field.add(name="key", number=1, label=_Field.LABEL_OPTIONAL, type=_Field.TYPE_STRING)
             _set_type(made.field.add(name="value", number=2, label=_Field.LABEL_OPTIONAL), words[1])
             _set_type(field, f"{PACKAGE}.{name}.{entry}")
+        elif "|" in words[-1]:
+            made = message.enum_type.add(name=f"{field_name[0].upper()}{field_name[1:]}Kind")
+            for value, member in enumerate(words[-1].split("|")):
+                made.value.add(name=member, number=value)
+            field.type, field.type_name = _Field.TYPE_ENUM, f".{PACKAGE}.{name}.{made.name}"
         else:
             _set_type(field, words[-1])
         if oneof is not None:

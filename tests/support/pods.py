@@ -56,9 +56,12 @@ class Pod:
 
 @contextmanager
 def serve_pod(
-    folder: Path, uri: str, digest: str, *, python: str = sys.executable, grpc: bool = True, **more: str
+    folder: Path, uri: str, digest: str, *, python: tuple[str, ...] = (sys.executable,), grpc: bool = True, **more: str
 ) -> Iterator[Pod]:
-    """A pod's process for the model `uri`, ready or not; killed at the end if it still runs."""
+    """A pod's process for the model `uri`, ready or not; killed at the end if it still runs.
+
+    python: the interpreter with its own options. more: variables beside the usual ones, or instead of them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     termination = folder / "termination-log"
     termination.touch()
@@ -74,7 +77,7 @@ def serve_pod(
         **ports,
         **more,
     }
-    command = [python, "-m", "mlflow_hydraulic.cli", "serve-pod", "--linger", "0.3"]
+    command = [*python, "-m", "mlflow_hydraulic.cli", "serve-pod", "--linger", "0.3"]
     log = folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
