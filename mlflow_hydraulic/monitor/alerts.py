@@ -24,6 +24,7 @@ from mlflow_hydraulic.monitor.standing import Change, alone, current, write
 log = logging.getLogger("hydraulic.monitor")
 Present = Mapping[str, Mapping[str, Collection[str]]]
 GONE = "there is no such deployment any more"
+MOST_AT_ONCE = 2000  # findings in one transaction
 PREDICTOR_GONE = "there is no such predictor any more"
 
 
@@ -49,7 +50,7 @@ def judge(
     workspace: str = "default",
     present: Present | None = None,
 ) -> Judged:
-    """Take findings in, write down what becomes of the alerts and who is to be told: all of it or nothing.
+    """Take findings in, write down what becomes of the alerts and who is to be told: of a deployment all or nothing.
 
     Of several monitors that judge at once the others wait, and then find it done. Call it without findings as well:
     mutes end and reminders fall due. present: the predictors of each deployment by environment, of the environments
@@ -59,23 +60,59 @@ def judge(
     for one, why in ignored:
         log.warning("a finding on %.64s, level %.16s, was ignored: %s", one.subject.deployment, one.level, why)
     wrong = {id(one) for one, _ in ignored}
-    with alone(engine, workspace) as connection:
-        standing = current(connection, workspace)
-        usable = [one for one in found if id(one) not in wrong]
-        known = looks.add(connection, usable, now)
-        moved = _looked(connection, standing, usable, known, rules=rules, now=now)
-        if present is not None:
-            _close_gone(connection, standing, moved, workspace, present)
-        _join_incidents(standing, moved, now)
-        telling = _tell(standing, moved, rules, mutes.active(connection, workspace, now), now)
-        changes = write(connection, standing, moved, now)
-        for change in (one for chain in changes.values() for one in chain):
-            if change.alert.what in ("opened", "worsened", "eased"):
-                looks.keep(connection, change.alert.key, change.alert.until)
-        looks.prune(connection, known, rules)
-        queued = outbox.put(connection, [changes[digest][-1] for digest in telling], rules, now)
-    every = sorted((one for chain in changes.values() for one in chain), key=lambda change: change.alert.seq)
-    return Judged(changes=tuple(every), ignored=tuple(ignored), queued=queued)
+    turns = _turns([one for one in found if id(one) not in wrong])
+    changes: list[Change] = []
+    queued = 0
+    for number, turn in enumerate(turns, start=1):
+        with alone(engine, workspace) as connection:
+            last = present if number == len(turns) else None
+            made, put = _turn(connection, turn, rules, now, workspace=workspace, present=last)
+        changes += made
+        queued += put
+    return Judged(changes=tuple(changes), ignored=tuple(ignored), queued=queued)
+
+
+def _turns(found: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings in parts of some thousand, those of one deployment together; at least one part, which may be empty.
+
+    Whoever else writes to the database waits for one part, not for all.
+    """
+    by_place: dict[tuple[str, str], list[Finding]] = {}
+    for one in found:
+        by_place.setdefault((one.subject.environment, one.subject.deployment), []).append(one)
+    turns: list[list[Finding]] = [[]]
+    for part in by_place.values():
+        if len(turns[-1]) + len(part) > MOST_AT_ONCE and turns[-1]:
+            turns.append([])
+        turns[-1] += part
+    return turns
+
+
+def _turn(
+    connection: Connection,
+    found: Sequence[Finding],
+    rules: Rules,
+    now: datetime,
+    *,
+    workspace: str,
+    present: Present | None,
+) -> tuple[list[Change], int]:
+    """The changes that one part makes, in the order of the ledger, and how many notifications wait since."""
+    standing = current(connection, workspace)
+    known = looks.add(connection, found, now)
+    moved = _looked(connection, standing, found, known, rules=rules, now=now)
+    if present is not None:
+        _close_gone(connection, standing, moved, workspace, present)
+    _join_incidents(standing, moved, now)
+    telling = _tell(standing, moved, rules, mutes.active(connection, workspace, now), now)
+    changes = write(connection, standing, moved, now)
+    every = [one for chain in changes.values() for one in chain]
+    for change in every:
+        if change.alert.what in ("opened", "worsened", "eased"):
+            looks.keep(connection, change.alert.key, change.alert.until)
+    looks.prune(connection, known, rules)
+    queued = outbox.put(connection, [changes[digest][-1] for digest in telling], rules, now)
+    return sorted(every, key=lambda change: change.alert.seq), queued
 
 
 def _flaw(finding: Finding, workspace: str, now: datetime) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import groupby
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
 
@@ -22,7 +22,7 @@ from mlflow_hydraulic.monitor.decide import Look
 from mlflow_hydraulic.monitor.findings import COLOURS, LEVELS, Finding, Subject
 from mlflow_hydraulic.monitor.rules import Rule, Rules
 
-KEEP = 12  # looks of one key, at least
+KEEP = 8  # looks of one key, at least; at most some more than twice as many
 MOST_KEYS = 400  # in one query: databases limit the number of bound values
 LONGEST_NAME = 64
 LONGEST_RULE = 200
@@ -100,7 +100,8 @@ def add(connection: Connection, found: Sequence[Finding], now: datetime) -> dict
             kept.add((row["key"], row["until_us"]))
     repeated = [{"k": digest, "u": until} for digest, until in fresh if until in looks[digest]]
     if repeated:
-        connection.execute(_one_look(delete(table)), repeated)
+        this = (table.c.key == bindparam("k"), table.c.until_us == bindparam("u"))
+        connection.execute(delete(table).where(*this), repeated)
     if fresh:
         connection.execute(insert(table), [_columns(one, now, kept=key in kept) for key, one in fresh.items()])
     for (digest, until), one in fresh.items():
@@ -109,15 +110,24 @@ def add(connection: Connection, found: Sequence[Finding], now: datetime) -> dict
 
 
 def prune(connection: Connection, known: Mapping[Key, Sequence[Look]], rules: Rules) -> None:
-    """Drop looks that no rule will ask for again; those that alerts rest on stay."""
+    """Drop looks that no rule will ask for again, many at a time; those that alerts rest on stay."""
     gone = [
-        {"k": key.digest, "u": look.until_us}
+        {"k": key.digest, "first": first, "last": last}
         for key, looks in known.items()
-        if len(looks) > KEEP
-        for look in set(looks) - set(needed(looks, rules.of(key)))
+        if len(looks) > 2 * KEEP
+        for first, last in _gaps(looks, set(needed(looks, rules.of(key))))
     ]
     if gone:
-        connection.execute(_one_look(delete(table)).where(table.c.kept == 0), gone)
+        between = table.c.until_us.between(bindparam("first"), bindparam("last"))
+        connection.execute(delete(table).where(table.c.key == bindparam("k"), between, table.c.kept == 0), gone)
+
+
+def _gaps(looks: Sequence[Look], wanted: Collection[Look]) -> Iterator[tuple[int, int]]:
+    """The first and the last end of each run of looks that are not wanted."""
+    for is_wanted, run in groupby(looks, key=wanted.__contains__):
+        if not is_wanted:
+            ends = [look.until_us for look in run]
+            yield ends[0], ends[-1]
 
 
 def needed(looks: Sequence[Look], rule: Rule) -> list[Look]:
@@ -200,10 +210,6 @@ def _rows_of(connection: Connection, digests: Sequence[str]) -> Iterator[RowMapp
         query = select(table.c.key, table.c.until_us, table.c.colour, table.c.kept)
         chosen = query.where(table.c.key.in_(digests[start : start + MOST_KEYS]))
         yield from connection.execute(chosen).mappings()
-
-
-def _one_look(statement: Any) -> Any:  # SQLAlchemy's delete and update share no public type with `where`
-    return statement.where(table.c.key == bindparam("k"), table.c.until_us == bindparam("u"))
 
 
 def _columns(finding: Finding, now: datetime, *, kept: bool) -> dict[str, object]:

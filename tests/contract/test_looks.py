@@ -6,10 +6,11 @@ import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
 from sqlalchemy import Engine, text
 
 from mlflow_hydraulic.clock import utc_now
-from mlflow_hydraulic.monitor import looks, rollup, standing
+from mlflow_hydraulic.monitor import alerts, looks, rollup, standing
 from mlflow_hydraulic.monitor.alert import Alert
 from mlflow_hydraulic.monitor.alerts import judge
 from mlflow_hydraulic.monitor.findings import Finding, Subject
@@ -92,3 +93,15 @@ def test_only_the_last_looks_are_kept_and_those_that_alerts_rest_on(evidence: En
         assert connection.execute(text("select count(*) from hydraulic_findings")).scalar() == looks.KEEP + 1
         [alert] = standing.current(connection, "default").values()
         assert looks.plot(connection, alert.key, alert.until) == "<svg/>"
+
+
+def test_very_many_findings_are_judged_in_parts_a_deployment_whole(
+    evidence: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "MOST_AT_ONCE", 3)
+    places = [replace(COOLER, deployment=f"d{n}") for n in range(5)]
+    found = [finding("r", 0, NOW, subject=place, rule=rule) for rule in ("a", "b") for place in places]
+    judged = judge(evidence, found, RULES, NOW, present={"prod": {place.deployment: () for place in places[:4]}})
+    assert (len(judged.changes), judged.queued) == (12, 4), "of the deployment that is gone nobody is told"
+    assert len({alert.incident for alert in alerts_of(evidence)}) == 1
+    assert sorted(alert.state for alert in alerts_of(evidence)) == ["closed"] * 2 + ["open"] * 8
