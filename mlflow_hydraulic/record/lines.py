@@ -84,6 +84,7 @@ def _writable(value: float | str | bool) -> bool:
 def _value(value: Any) -> str:
     if isinstance(value, str):
         text = value.encode("utf-8", "replace")[:LONGEST_TEXT].decode("utf-8", "ignore")
+        text = CONTROL.sub(" ", text)
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return repr(value)
 
