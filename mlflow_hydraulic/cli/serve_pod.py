@@ -171,16 +171,22 @@ async def _prepare(order: Order, settings: Settings, started: float, front: Fron
     folder = await deliver(order.uri, settings.home, order.digest, tell=tell, patience_s=settings.start_timeout_s)
     await imports
     tell("loading the model")
-    card, engine = await asyncio.to_thread(
-        partial(
-            load_engine, folder, settings, order.engine, name=order.name, version=order.version, digest=order.digest
-        )
-    )
+    card, engine = await asyncio.to_thread(_load, folder, settings, order)
     tell("warming up")
     await asyncio.to_thread(warm_up, card, engine)
     app = make_app(card, engine, settings, aliases=_aliases(card), headers=_headers(order))
     log.info("serving %s version %s, %.1f s after the start", card.name, card.version, time.perf_counter() - started)
     return app
+
+
+def _load(folder: Path, settings: Settings, order: Order) -> tuple[ModelCard, Engine]:
+    try:
+        return load_engine(folder, settings, order.engine, name=order.name, version=order.version, digest=order.digest)
+    except ImportError as error:
+        raise Failed(
+            f"model {order.uri!r} needs {error.name}, which is not installed here: it has no bundle that the small "
+            "image could serve; use an image built with VARIANT=pyfunc, or one that adds what the model needs"
+        ) from error
 
 
 def warm_up(card: ModelCard, engine: Engine) -> None:

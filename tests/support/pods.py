@@ -81,7 +81,7 @@ def serve_pod(
     log = folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*command, "--termination-log", str(termination)], stdout=stream, stderr=stream, env=_environ(told)
+            [*command, "--termination-log", str(termination)], stdout=stream, stderr=stream, env=clean_environ(told)
         )
     try:
         yield Pod(
@@ -121,6 +121,7 @@ def call(port: int, path: str, message: Any, answer: Any) -> Any:
         return method(message, timeout=DEADLINE_S, wait_for_ready=True)
 
 
-def _environ(told: Mapping[str, str]) -> dict[str, str]:
+def clean_environ(told: Mapping[str, str]) -> dict[str, str]:
+    """Our own variables without any setting of MLflow's or ours, and what the process is told."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "HYDRAULIC_"))}
     return {**kept, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true", **told}
