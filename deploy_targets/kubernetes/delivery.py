@@ -36,7 +36,8 @@ def reachable(deployment: Deployment, options: KubernetesOptions, tracking_uri: 
         return options  # a secret may hold MLflow's address beside its password
     parts = urlsplit(tracking_uri)
     if parts.scheme not in ("http", "https") or parts.hostname in OF_THIS_MACHINE:
-        shown = f"{parts.scheme}:..." if parts.scheme not in ("http", "https") else f"{parts.scheme}://{parts.hostname}"
+        web = parts.scheme in ("http", "https")  # of others only the kind is told: there may be a password in them
+        shown = f"{parts.scheme}://{parts.hostname}" if web else f"{parts.scheme or 'a folder'}:..."
         raise BadInput(
             f"the pods would have to ask MLflow at {shown}, which only this machine reaches: say how pods reach it, "
             f"tracking_uri=http://mlflow.mlflow.svc:5000"
