@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.servers import await_ready, free_port
 from mlflow_hydraulic.record.segments import chunk_of, segments
 
-SERVED = "seldon-local/bench/forest/default/s1"
+SERVED = "bench/bench/forest/default/s1"
 CONNECTIONS = 16
 
 
@@ -88,12 +88,16 @@ async def _ask(port: int, request: bytes, got: set[str]) -> None:
     """Ask on one connection until it breaks."""
     with suppress(OSError, asyncio.IncompleteReadError):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while True:
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(_header(head, b"content-length")))
-            if head.startswith(b"http/1.1 200"):
-                got.add(_header(head, b"x-prediction-id").decode())
+        try:
+            while True:
+                writer.write(request)
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(_header(head, b"content-length")))
+                if head.startswith(b"http/1.1 200"):
+                    got.add(_header(head, b"x-prediction-id").decode())
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
 
 def _header(head: bytes, name: bytes) -> bytes:

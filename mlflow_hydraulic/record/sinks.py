@@ -68,8 +68,9 @@ class Influx:
             raise Unavailable(f"InfluxDB at {self._url} answers {answer.status_code}: {text}")
         partly = PARTLY.search(text)
         if partly:  # the others are written
-            log.error("InfluxDB refused %s of %d points: %s", partly[1], len(lines), text)
-            return int(partly[1])
+            refused = int(partly[1]) + answer.text.count("unable to parse")  # those it does not count itself
+            log.error("InfluxDB refused %d of %d points: %s", refused, len(lines), text)
+            return refused
         if len(lines) == 1:
             log.error("InfluxDB refused a point: %s: %s", text, lines[0][:200])
             return 1

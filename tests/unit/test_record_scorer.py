@@ -21,7 +21,7 @@ from mlflow_hydraulic.scoring.values import ModelCard
 from mlflow_hydraulic.scoring.wire import HeldTransport
 from mlflow_hydraulic.settings import Settings
 from tests.scorers import FOREST_SCHEMA, Client, ForestEngine, forest
-from tests.support.recorded import ship
+from tests.support.recorded import ids, ship
 
 ROW = [160.0, 100.0, 2000.0, 6.0, 40.0, 0.5]
 ASKED = {"inputs": [ROW, ROW]}
@@ -99,15 +99,18 @@ def test_what_is_no_prediction_is_not_recorded(scorer: Make, tmp_path: Path) -> 
 
 
 def test_a_share_is_chosen_by_id(scorer: Make, tmp_path: Path) -> None:
-    client = scorer(record_share=0.3)
-    for number in range(200):
-        client.post("/invocations", ASKED, headers=[(b"x-prediction-id", b"n%d" % number)])
-    kept = {number for number in range(200) if recorded(tmp_path, f"n{number}")}
-    assert 30 < len(kept) < 90
-    other = scorer(record_share=0.6)
-    for number in range(200):
-        other.post("/invocations", ASKED, headers=[(b"x-prediction-id", b"m%d" % number)])
-    assert client.app.recorder is not None and client.app.recorder.journal.dropped == 0, "left out, not lost"
+    def kept(share: float) -> set[str]:
+        client = scorer(record_share=share, record_folder=str(tmp_path / f"{share}"))
+        for number in range(100):
+            client.post("/invocations", ASKED, headers=[(b"x-prediction-id", b"n%d" % number)])
+        assert client.app.recorder is not None and client.app.recorder.journal.dropped == 0, "left out, not lost"
+        with Store(tmp_path / f"{share}.db") as store:
+            ship(tmp_path / f"{share}" / "journal", store)
+            return set(ids(store))
+
+    few, many = kept(0.3), kept(0.6)
+    assert 15 < len(few) < 45 < len(many) < 75
+    assert few < many
 
 
 def test_auto_records_what_was_deployed(scorer: Make) -> None:
