@@ -223,6 +223,7 @@ def test_mails_of_one_incident_are_one_thread_and_no_header_can_be_slipped_in() 
     assert [one.rcpt_tos for one in box.mails] == [["a@example.com", "b@example.com"]] * 3
     assert len({str(one["References"]) for one in read}) == len({str(one["Subject"]) for one in read}) == 1
     assert len({str(one["Message-ID"]) for one in read}) == 3
+    assert str(read[0]["References"]) == str(read[0]["In-Reply-To"]) == f"<{later[0].incident_id}.incident@example.com>"
     assert read[0]["Bcc"] is None
     assert read[0]["X-Hydraulic-Colour"] == "red"
     text = read[0].get_content()
