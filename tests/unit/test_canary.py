@@ -176,6 +176,7 @@ STEPS = [
     (look(memory("halt")), ((3, 75), (4, 25)), ""),
     (look(memory("halt", word="retry")), ((3, 75), (4, 25)), "step"),
     (look(memory("halt", word="abort")), ((3, 100),), "back"),
+    (look(memory("halt"), asked=3), None, "over"),
     # people
     (look(memory(word="promote")), ((4, 100),), "done"),
     (look(memory(word="abort")), ((3, 100),), "back"),

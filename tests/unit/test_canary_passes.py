@@ -221,7 +221,7 @@ def test_a_word_that_comes_while_a_pass_decides_is_heard_before_anything_is_done
     said: list[bool] = []
 
     def meanwhile(what: str) -> None:
-        if what == "observe" and not said:
+        if what == "service" and not said:
             said.append(True)
             word = ledger.Event(
                 verb="tag", subject="models:/m/2#hydraulic.canary", actor="ds1", model="m", after="abort", reason="no"

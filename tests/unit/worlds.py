@@ -137,6 +137,7 @@ class MemoryTarget:
         self.step("after delete")
 
     def service(self, name: str) -> dict[str, Counters]:
+        self.step("service")
         if name not in self.counters:
             raise Unavailable("nobody counts")
         return self.counters[name]
