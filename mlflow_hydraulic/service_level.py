@@ -68,7 +68,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What a predictor did between two looks; `buckets` as in `Process`, `lost` says that processes began anew."""
+    """What a predictor did between two looks, and its replicas at the second; `buckets` as in `Process`."""
 
     requests: int = 0
     errors: int = 0
@@ -109,8 +109,10 @@ class Level:
 
 
 def since(mark: Counters, now: Counters) -> Level:
-    """What was counted between `mark` and `now`. Of a process that began anew, all that it counted; of one that is
-    gone, nothing: who knows what it did at the end."""
+    """What was counted between `mark` and `now`.
+
+    Of a process that began anew, all that it counted; of one that is gone, nothing: nobody knows what it did at the end.
+    """
     parts = [_grown(mark.processes.get(name), one) for name, one in now.processes.items()]
     return Level(
         requests=sum(part.requests for part in parts),

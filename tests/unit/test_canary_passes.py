@@ -174,6 +174,7 @@ def test_a_split_and_a_challenger_are_no_canary(scene: Scene) -> None:
     scene.registry.alias("m", "challenger", 1)
     go(scene)
     assert scene.serving("prod") == {"m": "v1 95%/v2 5%"}, "v1 answers: it is no shadow as well"
+    assert scene.rows("failed") == []
     scene.registry.stage("m", 1, "Production", weight="40")
     scene.registry.stage("m", 2, "Production", weight="60")
     scene.registry.alias("m", "challenger", None)
