@@ -111,7 +111,7 @@ class Level:
 def since(mark: Counters, now: Counters) -> Level:
     """What was counted between `mark` and `now`.
 
-    Of a process that began anew, all that it counted; of one that is gone, nothing: nobody knows what it did at the end.
+    Of a process that began anew, all that it counted; of one that is gone, nothing: nobody knows how it ended.
     """
     parts = [_grown(mark.processes.get(name), one) for name, one in now.processes.items()]
     return Level(
