@@ -13,7 +13,17 @@ from typing import Any
 
 from benchmarks.report import Row, say, show
 
-NAMES = ("features", "one_row", "serving", "router", "update_under_load", "transition", "registry_pass", "ledger")
+NAMES = (
+    "features",
+    "one_row",
+    "serving",
+    "router",
+    "update_under_load",
+    "transition",
+    "registry_pass",
+    "pod_start",
+    "ledger",
+)
 
 
 def main() -> int:

@@ -41,7 +41,26 @@ def running(
             process.wait()
 
 
-def await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+@contextmanager
+def first_answer(
+    command: list[str], *, url: str, body: bytes, log: Path, environ: dict[str, str] | None = None
+) -> Iterator[None]:
+    """Entered when a server that was just started answers a POST of `body` with 200; killed when the block is left."""
+    with log.open("wb") as sink:
+        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **(environ or {})}
+        process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment, start_new_session=True)
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        await_ready(process, request, log, pause_s=0.01)
+        yield
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def await_ready(
+    process: subprocess.Popen[bytes], url: str | urllib.request.Request, log: Path, *, pause_s: float = 0.1
+) -> None:
     """Return when `url` answers 200; `RuntimeError` with the log's end where it does not, or the process ended."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
@@ -51,5 +70,6 @@ def await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
             with urllib.request.urlopen(url, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise RuntimeError(f"{url} did not become ready; its log ends:\n{log.read_text(errors='replace')[-3000:]}")
+            time.sleep(pause_s)
+    asked = url if isinstance(url, str) else url.full_url
+    raise RuntimeError(f"{asked} did not become ready; its log ends:\n{log.read_text(errors='replace')[-3000:]}")

@@ -136,7 +136,7 @@ def _find(uri: str, name: str, version: str | None, alias: str | None) -> Regist
     return max(fits, key=lambda v: int(v.version))
 
 
-def _ours(what: str, error: MlflowException) -> HydraulicError:
+def _ours(what: str, error: MlflowException, *, asks_mlflow: bool = True) -> HydraulicError:
     """MLflow says INVALID_PARAMETER_VALUE for an alias that is not there; what it cannot reach is an INTERNAL_ERROR.
 
     Of a full disk it leaves only the text.
@@ -144,7 +144,8 @@ def _ours(what: str, error: MlflowException) -> HydraulicError:
     if NO_ROOM.search(error.message):
         return Failed(f"{what}: there is no room for it: {error.message}; make room, or set HYDRAULIC_HOME")
     absent = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-    return (NotFound if absent else Unavailable)(f"{what}: {error.message}; is MLFLOW_TRACKING_URI right?")
+    hint = "is MLFLOW_TRACKING_URI right?" if asks_mlflow else "are the address and the storage's credentials right?"
+    return (NotFound if absent else Unavailable)(f"{what}: {error.message}; {hint}")
 
 
 def _of_network(what: str, error: OSError) -> HydraulicError:
@@ -189,7 +190,8 @@ def _download(home: Path, pinned: Pinned) -> str:
         if pinned.key is not None:
             _remember(models / "index" / f"{pinned.key}.json", {"digest": digest, "uri": pinned.uri})
     except MlflowException as error:
-        raise _ours(f"model {pinned.uri!r} cannot be fetched", error) from error
+        asks_mlflow = pinned.uri.startswith(("models:", "runs:", "mlflow-artifacts:"))
+        raise _ours(f"model {pinned.uri!r} cannot be fetched", error, asks_mlflow=asks_mlflow) from error
     except (requests.RequestException, ConnectionError, TimeoutError) as error:  # OSErrors too, but not of the disk
         raise _of_network(f"model {pinned.uri!r} cannot be fetched", error) from error
     except OSError as error:

@@ -7,7 +7,9 @@ and protobuf (`pip install "mlflow-hydraulic[grpc]"`). The V2 protocol is served
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -35,6 +37,9 @@ CODES = {
 }
 PASSED_ON = ("x-prediction-id", "seldon-puid", "x-hydraulic-predictor")  # headers of ours that go out as metadata
 TRANSPORT = ("content-type", "content-length", "content-encoding", "expect", "te")  # never taken from a caller here
+FAREWELL_S = 0.2  # how long callers who do not look yet are told to go elsewhere
+POLL_S = 0.01
+LAST_BYTES_S = 1.0  # for answers that are on their way
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +49,7 @@ class GrpcServer:
 
     def __init__(self, app: ScorerApp, *, max_message_bytes: int) -> None:
         self.active = 0
+        self._draining = False
         self._app = app
         self._server = grpc.aio.server(
             options=[
@@ -89,8 +95,18 @@ class GrpcServer:
         return bound
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new call, answer those that were accepted within `timeout_s`, and end."""
-        await self._server.stop(timeout_s)
+        """Answer what was accepted within `timeout_s`, everything new with UNAVAILABLE, and end.
+
+        grpc's own `stop` would tell callers who come a moment later CANCELLED, which nobody tries again.
+        """
+        self._draining = True
+        deadline = time.monotonic() + timeout_s
+        await asyncio.sleep(min(FAREWELL_S, max(0.0, timeout_s)))
+        while self.active and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_S)
+        if self.active:
+            log.error("%d gRPC calls were not answered in %g s", self.active, timeout_s)
+        await self._server.stop(0 if self.active else LAST_BYTES_S)
 
     async def _predict(self, read: Callable[[Any], Json], path: str, request: Any, context: Any) -> Any:
         try:
@@ -114,6 +130,8 @@ class GrpcServer:
         async def send(message: Any) -> None:
             sent.append(message)
 
+        if self._draining:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the scorer is stopping; ask another")
         self.active += 1
         try:
             await self._app(_scope(method, path, body, context.invocation_metadata() or ()), receive, send)

@@ -31,15 +31,15 @@ class NotMade(Exception):
     """The environment cannot be made here; the message has pip's last lines."""
 
 
-def seldon_python(folder: Path = FOLDER, more: tuple[str, ...] = ()) -> Path:
+def seldon_python(folder: Path = FOLDER, requirements: tuple[str, ...] = REQUIREMENTS) -> Path:
     """The interpreter that has seldon-core, made once and anew when the list changes. Two at once do no harm."""
-    wanted = hashlib.sha256("\n".join((SELDON, *REQUIREMENTS, *more, sys.version)).encode()).hexdigest()
+    wanted = hashlib.sha256("\n".join((SELDON, *requirements, sys.version)).encode()).hexdigest()
     stamp = folder / ".requirements"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}-"))
         try:
-            _make(scratch, more)
+            _make(scratch, requirements)
             (scratch / ".requirements").write_text(wanted, encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             scratch.rename(folder)  # its scripts name the old path: run modules with `python -m`, not scripts
@@ -55,15 +55,15 @@ def microservice(python: Path, component: str, *parameters: str) -> tuple[list[s
     return command, {**kept, **ENVIRON}
 
 
-def _make(folder: Path, more: tuple[str, ...]) -> None:
+def _make(folder: Path, requirements: tuple[str, ...]) -> None:
     python = str(folder / "bin" / "python")
     pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [*pip, *REQUIREMENTS, *more],
+        [*pip, *requirements],
         [*pip, "--no-deps", SELDON],
     ):
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
         if done.returncode:
             raise NotMade(f"{' '.join(command)}: {(done.stderr or done.stdout)[-500:]}")
 

@@ -206,6 +206,9 @@ def test_a_call_that_runs_when_the_server_drains_is_answered(app: ScorerApp, mon
         await begun.wait()
         draining = asyncio.create_task(server.drain(20))
         await asyncio.sleep(0)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(_message())
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         assert server.active == 1 and not draining.done()
         go_on.set()
         await draining
