@@ -105,7 +105,7 @@ def _until_stopped(settings: Settings, elect: str | None, health_port: int | Non
         _stop_on_signals(loop)
         if health_port:
             awake = elector.is_leader if elector else _always
-            gauges = {"hydraulic_controller_leader": ("1 where this controller may act.", awake)}
+            gauges = {"hydraulic_controller_leader": ("Whether this controller may act: 1 or 0.", awake)}
             stack.enter_context(Health(loop, health_port, gauges))
         if elector is not None:
             elector.start()
