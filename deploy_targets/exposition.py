@@ -12,6 +12,11 @@ from dataclasses import dataclass
 
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?\s+(\S+)')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
+# What every process tells of itself, `mlflow_hydraulic.exposition.of_process`.
+STARTED = "process_start_time_seconds"
+CPU = "process_cpu_seconds_total"
+MEMORY = "process_resident_memory_bytes"
+OF_PROCESS = (STARTED, CPU, MEMORY)
 ESCAPED = re.compile(r"\\(.)")
 
 

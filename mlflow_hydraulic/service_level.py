@@ -19,7 +19,8 @@ class Process:
 
     started: when it began to count, in s since 1970; 0 where it counts nothing yet. errors: answers of 500 and above.
     buckets: answers by duration, one number for each bound and one for what took longer.
-    restarts: how often what stands behind it ended and was started again.
+    restarts: how often what stands behind it ended and was started again. cpu_s: CPU time used, in s.
+    resident_bytes: memory that it holds now.
     """
 
     started: float
@@ -27,6 +28,8 @@ class Process:
     errors: int = 0
     buckets: tuple[int, ...] = ()
     restarts: int = 0
+    cpu_s: float = 0.0
+    resident_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +43,17 @@ class Counters:
 
     def to_json(self) -> dict[str, object]:
         processes = {
-            name: [one.started, one.requests, one.errors, list(one.buckets), one.restarts]
+            name: [one.started, one.requests, one.errors, list(one.buckets), one.restarts, one.cpu_s]
             for name, one in self.processes.items()
         }
         return {"bounds_s": list(self.bounds_s), "processes": processes}
 
     @classmethod
     def from_json(cls, value: object) -> Counters:
-        """What `to_json` gave, without the replicas; `BadInput` where it is nothing of the kind."""
+        """What `to_json` gave, without replicas and memory; `BadInput` where it is nothing of the kind.
+
+        An earlier release wrote no CPU time.
+        """
         try:
             if not isinstance(value, Mapping):
                 raise TypeError(f"it is {type(value).__name__}")
@@ -58,8 +64,9 @@ class Counters:
                     errors=int(errors),
                     buckets=tuple(map(int, buckets)),
                     restarts=int(restarts),
+                    cpu_s=float(cpu_s[0]) if cpu_s else 0.0,
                 )
-                for name, (started, requests, errors, buckets, restarts) in value["processes"].items()
+                for name, (started, requests, errors, buckets, restarts, *cpu_s) in value["processes"].items()
             }
             return cls(processes=processes, bounds_s=tuple(map(float, value["bounds_s"])))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -68,7 +75,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What a predictor did between two looks, and its replicas at the second; `buckets` as in `Process`."""
+    """What a predictor did between two looks; its replicas and memory at the second; `buckets` as in `Process`."""
 
     requests: int = 0
     errors: int = 0
@@ -77,6 +84,8 @@ class Level:
     restarts: int = 0
     ready: int = 0
     wanted: int = 0
+    cpu_s: float = 0.0
+    resident_bytes: int = 0
 
     @property
     def error_rate(self) -> float:
@@ -122,6 +131,8 @@ def since(mark: Counters, now: Counters) -> Level:
         restarts=sum(part.restarts for part in parts),
         ready=now.ready,
         wanted=now.wanted,
+        cpu_s=sum(part.cpu_s for part in parts),
+        resident_bytes=sum(one.resident_bytes for one in now.processes.values()),
     )
 
 
@@ -136,6 +147,7 @@ def _grown(before: Process | None, now: Process) -> Process:
             errors=now.errors,
             buckets=now.buckets,
             restarts=restarts,
+            cpu_s=now.cpu_s,
         )
     padded = (*before.buckets, *(0,) * (len(now.buckets) - len(before.buckets)))
     return Process(
@@ -144,6 +156,7 @@ def _grown(before: Process | None, now: Process) -> Process:
         errors=max(0, now.errors - before.errors),
         buckets=tuple(max(0, after - then) for after, then in zip(now.buckets, padded, strict=True)),
         restarts=restarts,
+        cpu_s=max(0.0, now.cpu_s - before.cpu_s),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from mlflow_hydraulic.deploy_targets.exposition import Sample, histogram, samples
+from mlflow_hydraulic.deploy_targets.exposition import CPU, MEMORY, STARTED, Sample, histogram, samples
 from mlflow_hydraulic.deploy_targets.kubernetes import identity, pod
 from mlflow_hydraulic.deploy_targets.kubernetes.cluster import Cluster
 from mlflow_hydraulic.deploy_targets.kubernetes.identity import Json
@@ -20,7 +20,6 @@ from mlflow_hydraulic.service_level import Counters, Process
 
 ERROR = 500
 TOTAL_S = 5.0  # a pod that does not tell within it is asked again in the next pass
-STARTED = "process_start_time_seconds"
 REQUESTS = "http_requests_total"
 BUCKETS = "http_request_duration_seconds_bucket"
 
@@ -68,7 +67,15 @@ def _read(cluster: Cluster, namespace: str, one: Json, restarts: int) -> tuple[t
     buckets = [sample for sample in page if sample.name == BUCKETS and sample.labels.get("method") == "POST"]
     bounds, counts = histogram(buckets)
     failed = (sample for sample in asked if int(sample.labels.get("status", "0")) >= ERROR)
-    process = Process(started=started, requests=_sum(asked), errors=_sum(failed), buckets=counts, restarts=restarts)
+    process = Process(
+        started=started,
+        requests=_sum(asked),
+        errors=_sum(failed),
+        buckets=counts,
+        restarts=restarts,
+        cpu_s=sum(sample.value for sample in page if sample.name == CPU),
+        resident_bytes=_sum(sample for sample in page if sample.name == MEMORY),
+    )
     return bounds, process
 
 

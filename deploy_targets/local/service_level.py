@@ -9,7 +9,7 @@ import http.client
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
-from mlflow_hydraulic.deploy_targets.exposition import Sample, histogram, samples
+from mlflow_hydraulic.deploy_targets.exposition import CPU, MEMORY, OF_PROCESS, STARTED, Sample, histogram, samples
 from mlflow_hydraulic.deployment import Observed
 from mlflow_hydraulic.errors import Unavailable
 from mlflow_hydraulic.service_level import Counters, Process
@@ -30,7 +30,7 @@ def service_level(observed: Observed) -> dict[str, Counters]:
         raise Unavailable(f"{observed.url}/metrics is no page of this version's router: start the deployment anew")
     return {
         predictor.name: Counters(
-            processes={ROUTER: _process(started, [s for s in found if s.labels.get("predictor") == predictor.name])},
+            processes=_processes(started, [s for s in found if s.labels.get("predictor") == predictor.name]),
             bounds_s=_bounds(found),
             ready=observed.ready.get(predictor.name, 0),
             wanted=predictor.replicas,
@@ -53,6 +53,20 @@ def _page(url: str) -> str:
     if answer.status != http.client.OK:
         raise Unavailable(f"{url}/metrics answers {answer.status}")
     return body.decode("utf-8", "replace")
+
+
+def _processes(started: float, mine: Sequence[Sample]) -> dict[str, Process]:
+    """The router, which counts requests, and each replica, of which only CPU time and memory are told."""
+    replicas: dict[str, dict[str, float]] = {}
+    for sample in mine:
+        if sample.name in OF_PROCESS and "replica" in sample.labels:
+            replicas.setdefault(sample.labels["replica"], {})[sample.name] = sample.value
+    scorers = {
+        name: Process(started=told[STARTED], cpu_s=told.get(CPU, 0.0), resident_bytes=int(told.get(MEMORY, 0.0)))
+        for name, told in replicas.items()
+        if STARTED in told
+    }
+    return {**scorers, ROUTER: _process(started, mine)}
 
 
 def _process(started: float, mine: Sequence[Sample]) -> Process:

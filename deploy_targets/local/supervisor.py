@@ -29,6 +29,7 @@ from mlflow_hydraulic.deploy_targets.local.table import Replica, Table
 from mlflow_hydraulic.deploy_targets.local.upstream import Lost
 from mlflow_hydraulic.deployment import Deployment, Predictor
 from mlflow_hydraulic.errors import BadInput, HydraulicError
+from mlflow_hydraulic.exposition import of_process, page
 from mlflow_hydraulic.record.recorder import LOCAL, Place
 from mlflow_hydraulic.settings import Settings
 
@@ -229,10 +230,9 @@ class Supervisor:
         slots = [slot for slot in self._slots.values() if slot.replica.ready]
         texts = await asyncio.gather(*(_metrics_of(slot) for slot in slots))
         same = {"namespace": self._folder.namespace, "deployment": self._folder.name}
-        return merged(
-            ({**same, "predictor": slot.predictor, "replica": slot.id}, text)
-            for slot, text in zip(slots, texts, strict=True)
-        )
+        scorers = [{**same, "predictor": slot.predictor, "replica": slot.id} for slot in slots]
+        own = ({**same, "replica": "router"}, page(of_process("router")))
+        return merged([own, *zip(scorers, texts, strict=True)])
 
     async def _shut_down(self) -> None:
         await self._front.close()

@@ -1,4 +1,4 @@
-"""`hydraulic controller --health-port`: what Kubernetes probes and Prometheus asks of a process that only loops.
+"""`--health-port` of the loops, such as `hydraulic controller`: what Kubernetes probes and Prometheus ask of them.
 
 `/livez`: its loop goes round. `/readyz`: the same; a controller that waits for its turn is ready. `/metrics`.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
+from mlflow_hydraulic import exposition
 from mlflow_hydraulic.errors import Conflict
+from mlflow_hydraulic.exposition import of_process, one
 
 STUCK_S = 600.0  # a pass that waits for a registry and all its retries is not stuck
 
@@ -24,12 +26,21 @@ class Beating(Protocol):
 
 
 class Health:
-    """Listens while it is open. gauges: numbers to tell: name of the metric, its help, how to read it."""
+    """Listens while it is open.
+
+    metrics: numbers to tell: the metric's name, a counter's with `_total` at its end, its help, how to read it.
+    component: which part of the project this is: "controller", "monitor", "shipper".
+    """
 
     def __init__(
-        self, loop: Beating, port: int, gauges: Mapping[str, tuple[str, Callable[[], float]]], host: str = ""
+        self,
+        loop: Beating,
+        port: int,
+        metrics: Mapping[str, tuple[str, Callable[[], float]]],
+        host: str = "",
+        component: str = "controller",
     ) -> None:
-        self._loop, self._gauges = loop, gauges
+        self._loop, self._metrics, self._component = loop, metrics, component
         try:
             self._server = ThreadingHTTPServer((host, port), self._handler())
         except OSError as error:
@@ -51,9 +62,14 @@ class Health:
         if path in ("/livez", "/readyz"):
             return (200, "ok\n") if age < STUCK_S else (503, f"the loop has not gone round for {age:.0f} s\n")
         if path == "/metrics":
-            gauges = {**self._gauges, "hydraulic_loop_age_seconds": ("Seconds since the loop went round.", lambda: age)}
-            return 200, "".join(_gauge(name, text, value()) for name, (text, value) in gauges.items())
+            return 200, exposition.page(self._lines(age))
         return 404, "known are /livez, /readyz and /metrics\n"
+
+    def _lines(self, age: float) -> Iterator[str]:
+        yield from one("hydraulic_loop_age_seconds", "gauge", "Seconds since the loop went round.", age)
+        for name, (text, value) in self._metrics.items():
+            yield from one(name, "counter" if name.endswith("_total") else "gauge", text, value())
+        yield from of_process(self._component)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         health = self
@@ -65,7 +81,7 @@ class Health:
                 code, text = health.answer(self.path.partition("?")[0])
                 body = text.encode()
                 self.send_response(code)
-                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.send_header("Content-Type", exposition.CONTENT_TYPE)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -74,7 +90,3 @@ class Health:
                 """Says nothing: probes come every few seconds."""
 
         return Handler
-
-
-def _gauge(name: str, text: str, value: float) -> str:
-    return f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value:.10g}\n"

@@ -1,6 +1,7 @@
 """The intake: an HTTP port for predictions that come from elsewhere. Run by `hydraulic record intake`.
 
-    POST /, /events[/TOKEN]      CloudEvents of Seldon's request logger: binary, structured or batched
+    POST /, /events[/TOKEN]      CloudEvents of Seldon's request logger, feedback among them: binary, structured or batched
+    POST /actuals                true values: JSON, JSON lines or CSV, all or none
     GET, POST /segments/NAME     how far a segment is stored; the next bytes of it (a head frame, then frames)
     GET /healthz, /metrics       whether it runs; what it took
 
@@ -16,15 +17,18 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 import uvicorn
 
+from mlflow_hydraulic import exposition
 from mlflow_hydraulic.errors import BadData, BadInput, HydraulicError, Unavailable
+from mlflow_hydraulic.exposition import family, of_process, one
 from mlflow_hydraulic.record.cloudevents import Event, read_events
+from mlflow_hydraulic.record.feedback import accept_feedback
 from mlflow_hydraulic.record.frames import Frame, scan
 from mlflow_hydraulic.record.pairs import accept, give_up_waiting
 from mlflow_hydraulic.record.segments import chunk_of, read_head
@@ -33,9 +37,10 @@ from mlflow_hydraulic.record.store import Store
 Message = MutableMapping[str, Any]  # Any: ASGI's own types
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Feedback = Callable[[Event], None]
+Actuals = Callable[[str, bytes], Mapping[str, int]]
 
 LARGEST_BODY = 160 * 2**20  # bytes: a frame of the largest request and its answer
+LARGEST_ACTUALS = 16 * 2**20
 BODY_TIMEOUT_S = 60.0
 AT_ONCE = 32
 EXPIRE_S = 30.0
@@ -54,12 +59,12 @@ class Problem(Exception):
 class Intake:
     """The ASGI application. token: what senders must know; "" lets everybody in.
 
-    feedback: what gets Seldon's feedback events, from a thread; it must take one twice without harm, and raise where
-    it cannot keep it, so that the sender is told.
+    actuals: what takes the body of a POST /actuals by its media type, in a thread, and says what became of it; it
+    must take one twice without harm, and raise where it cannot keep it, so that the sender is told.
     """
 
-    def __init__(self, store: Store, *, token: str = "", feedback: Feedback | None = None) -> None:
-        self._store, self._token, self._feedback = store, token.encode(), feedback
+    def __init__(self, store: Store, *, token: str = "", actuals: Actuals | None = None) -> None:
+        self._store, self._token, self._actuals = store, token.encode(), actuals
         self._under_way = 0
         self.counts: Counter[str] = Counter()
 
@@ -83,7 +88,7 @@ class Intake:
         self.counts[f"answered_{status}"] += 1
         plain = isinstance(value, bytes)
         body = value if isinstance(value, bytes) else msgspec.json.encode(value)
-        headers = [(b"content-type", b"text/plain" if plain else b"application/json")]
+        headers = [(b"content-type", exposition.CONTENT_TYPE.encode() if plain else b"application/json")]
         headers += [(b"content-length", b"%d" % len(body))]
         headers += [(b"retry-after", b"1")] if status == 503 else []
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -110,7 +115,9 @@ class Intake:
         if path in ("/", "/events"):
             events = list(read_events(headers, await _read(receive, headers)))
             return 202, {"events": [await self._event(event) for event in events]}
-        raise Problem(404, f"{path}: known are /events and /segments/NAME")
+        if path == "/actuals":
+            return 200, await self._bring(headers, await _read(receive, headers, LARGEST_ACTUALS))
+        raise Problem(404, f"{path}: known are /events, /actuals and /segments/NAME")
 
     def _let_in(self, path: str, headers: Mapping[str, str]) -> str:
         """The path without a token in it; 401 without the right one."""
@@ -139,16 +146,35 @@ class Intake:
 
     async def _event(self, event: Event) -> str:
         self.counts[f"events_{event.kind}"] += 1
-        if event.kind != "feedback":
-            return await asyncio.to_thread(accept, self._store, event)
-        if self._feedback is None:
-            raise Problem(422, "feedback is not taken here: the intake was started without a place for actuals")
-        await asyncio.to_thread(self._feedback, event)
-        return "handed on"
+        return await asyncio.to_thread(accept_feedback if event.kind == "feedback" else accept, self._store, event)
+
+    async def _bring(self, headers: Mapping[str, str], body: bytes) -> Mapping[str, int]:
+        if self._actuals is None:
+            raise Problem(422, "true values are not taken here: this intake was started without a place for them")
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        counts = await asyncio.to_thread(self._actuals, media, body)
+        for name, count in counts.items():
+            self.counts[f"actuals_{name}"] += count
+        return counts
 
     def _metrics(self) -> bytes:
-        lines = [f"hydraulic_intake_{name}_total {count}" for name, count in sorted(self.counts.items())]
-        return ("\n".join(lines) + "\n").encode()
+        return exposition.page(self._lines()).encode()
+
+    def _lines(self) -> Iterator[str]:
+        statuses = sorted((name[9:], count) for name, count in self.counts.items() if name.startswith("answered_"))
+        kinds = sorted((name[7:], count) for name, count in self.counts.items() if name.startswith("events_"))
+        requests = [({"status": status}, count) for status, count in statuses]
+        yield from family("hydraulic_intake_requests_total", "counter", "Requests answered.", requests)
+        events = [({"kind": kind}, count) for kind, count in kinds]
+        yield from family("hydraulic_intake_events_total", "counter", "CloudEvents taken.", events)
+        taken = self.counts["predictions"]
+        yield from one(
+            "hydraulic_intake_predictions_total", "counter", "Predictions of segments that were sent.", taken
+        )
+        text = "Requests or answers whose other half did not come in time."
+        yield from one("hydraulic_intake_halves_given_up_total", "counter", text, self.counts["halves_given_up"])
+        yield from one("hydraulic_intake_requests_in_progress", "gauge", "Requests under way.", self._under_way)
+        yield from of_process("intake")
 
     async def watch(self) -> None:
         """Gives up, from time to time, on halves that have waited too long."""
@@ -161,7 +187,7 @@ class Intake:
                 log.error("%s", error)  # noqa: TRY400 - a known cause
 
 
-async def _read(receive: Receive, headers: Mapping[str, str]) -> bytes:
+async def _read(receive: Receive, headers: Mapping[str, str], most: int = LARGEST_BODY) -> bytes:
     async def whole() -> bytes:
         parts, size = [], 0
         while True:
@@ -170,14 +196,14 @@ async def _read(receive: Receive, headers: Mapping[str, str]) -> bytes:
                 raise Problem(400, "the sender went away")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > LARGEST_BODY:
-                raise Problem(413, f"the body is larger than {LARGEST_BODY} bytes")
+            if size > most:
+                raise Problem(413, f"the body is larger than {most} bytes: send it in parts")
             if not message.get("more_body"):
                 return b"".join(parts)
 
     length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > LARGEST_BODY:
-        raise Problem(413, f"the body is larger than {LARGEST_BODY} bytes")
+    if length.isdigit() and int(length) > most:
+        raise Problem(413, f"the body is larger than {most} bytes: send it in parts")
     try:
         return await asyncio.wait_for(whole(), BODY_TIMEOUT_S)
     except asyncio.TimeoutError as error:
@@ -200,9 +226,9 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve_intake(store: Store, listener: socket.socket, *, token: str = "", feedback: Feedback | None = None) -> None:
+def serve_intake(store: Store, listener: socket.socket, *, token: str = "", actuals: Actuals | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then answer what is under way and return."""
-    intake = Intake(store, token=token, feedback=feedback)
+    intake = Intake(store, token=token, actuals=actuals)
     config = uvicorn.Config(
         intake,
         ws="none",

@@ -103,7 +103,7 @@ def test_events_of_seldons_logger(environ: dict[str, str], tmp_path: Path) -> No
         assert requests.put(url, timeout=30, headers=BEARER).status_code == 405
         assert requests.get(url + "/nowhere", timeout=30, headers=BEARER).status_code == 405
         metrics = requests.get(url + "/metrics", headers=BEARER, timeout=30).text
-        assert re.search(r"^hydraulic_intake_events_response_total 2$", metrics, re.MULTILINE)
+        assert re.search(r'^hydraulic_intake_events_total{kind="response"} 2$', metrics, re.MULTILINE)
     assert stored(home) == ["p1"]
 
 
