@@ -10,7 +10,7 @@ import pytest
 
 from mlflow_hydraulic.deploy_targets.kubernetes.target import KubernetesTarget
 from mlflow_hydraulic.deployment import Exists, Observed
-from mlflow_hydraulic.errors import Conflict, HydraulicError
+from mlflow_hydraulic.errors import Conflict, Failed, HydraulicError
 from tests.fakekube.faults import Fault
 from tests.support.kube_target import Rig, befalls, rig
 from tests.support.kube_values import deployment, predictor
@@ -157,18 +157,17 @@ def test_a_failed_change_that_somebody_replaced_is_not_taken_back(tmp_path: Path
     with rig(tmp_path, befalls=befalls("CrashLoopBackOff")) as made, made.other() as cluster:
         other = KubernetesTarget(cluster, look_s=0.1, fatal_s=0.1)
         made.target.apply(V1)
-        told: list[BaseException] = []
+        call, done = made.cluster.call, threading.Event()
 
-        def fails() -> None:
-            try:
-                made.target.apply(V2)
-            except HydraulicError as error:
-                told.append(error)
+        def watched(method: str, path: str, **more: object) -> object:
+            if path.endswith("/log") and not done.is_set():  # the failure is believed by now
+                done.set()
+                other.apply(V3)
+            return call(method, path, **more)
 
-        thread = threading.Thread(target=fails)
-        thread.start()
-        until(lambda: "b2b2" in str(made.main["spec"]), "the bad change is written")
-        assert other.apply(V3).serving == V3
-        thread.join(30)
-        assert len(told) == 1
-        assert other.get("prod", "cooler").serving == V3
+        made.cluster.call = watched
+        with pytest.raises(Failed, match="crashed"):
+            made.target.apply(V2)
+        assert done.is_set()
+        seen = other.get("prod", "cooler")
+        assert (seen.serving, seen.desired, seen.cause) == (V3, V3, "")
