@@ -49,6 +49,7 @@ TESTS = (
     Test(name="nearest kind", family="inputs", both=True, matters=0.1, unit="training sd", floor=0.005),
     Test(name="relation", family="together", both=True, matters=0.5, unit="sd of the relation", floor=0.02),
     Test(name="relation spread", family="together", both=False, matters=1.3, unit="times", floor=0.02, logarithm=True),
+    Test(name="relation change", family="together", both=False, matters=1.5, unit="times", floor=0.05, logarithm=True),
     Test(name="correlation", family="together", both=True, matters=0.2, unit="of correlation", floor=0.005),
     Test(name="distance", family="together", both=False, matters=1.3, unit="times", floor=0.02, logarithm=True),
     Test(name="missing", family="quality", both=False, matters=0.02, unit="of rows", floor=0.0),
@@ -85,6 +86,8 @@ def statistics(scores: Scores, yardstick: Yardstick) -> dict[str, Vector]:
     }
     if stepped.any():
         found["roughness"] = np.log(scores.step.sum(axis=0) / np.maximum(stepped, 1) + TINY)
+        jumps = scores.jump.sum(axis=0) / np.maximum(stepped, 1)
+        found["relation change"] = np.log(jumps + 0.05)
         found["stuck"] = scores.equal.sum(axis=0) / np.maximum(stepped, 1)
     i, j = yardstick.pairs
     if n > 3 and len(i):

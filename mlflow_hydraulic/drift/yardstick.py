@@ -34,7 +34,8 @@ class Scores:
     z: (n, k), standard deviations from the training mean. present: (n, k). step, stepped: (n, k), the change since
     the row before, in z, and where there is one. equal: (n, k), no change at all. place: (n, k), the class between
     training quantiles. residual: (n, k), z less that of the nearest training row. relation: (n, k), the part of the
-    residual that the other inputs' residuals do not explain, in its standard deviation. distance: (n,), log of the
+    residual that the other inputs' residuals do not explain, in its standard deviation. jump: (n, k), how much the part
+    of z that a line through the other inputs does not explain changed since the row before. distance: (n,), log of the
     residuals' squared Mahalanobis distance. outside: (n, k), out of the training range or a value never seen.
     probabilities, surprise: (n, c): as predicted, and less those of the nearest training row.
     """
@@ -47,6 +48,7 @@ class Scores:
     place: NDArray[np.int64]
     residual: Matrix
     relation: Matrix
+    jump: Matrix
     distance: NDArray[np.float64]
     outside: Mask
     probabilities: Matrix
@@ -81,6 +83,7 @@ class Yardstick:
         self._tamed_at = CLIP * spread
         covariance = np.atleast_2d(np.cov(_tamed(residual).T, bias=True)) + np.diag(1e-3 * spread**2 + 1e-9)
         self._precision = np.linalg.inv(covariance)
+        self._lines = _lines(z)
         own = self._scores(rows, reference.breaks, _Placed(z, present, nearest, residual), reference.probabilities)
         self.own = replace(own, outside=self.limits.outside_others(rows, self.gap) & present)
         self.pairs = _pairs(z)
@@ -142,8 +145,9 @@ class Yardstick:
         z, present, nearest, residual = placed
         stepped = np.zeros_like(present)
         stepped[1:] = present[1:] & present[:-1] & ~breaks[1:, None]
-        step, equal = np.zeros_like(z), np.zeros_like(present)
+        step, jump, equal = np.zeros_like(z), np.zeros_like(z), np.zeros_like(present)
         step[1:] = np.abs(np.diff(z, axis=0))
+        jump[1:] = np.abs(np.diff(np.clip(z @ self._lines, -10, 10), axis=0))
         equal[1:] = (rows[1:] == rows[:-1]) & stepped[1:]
         tame = np.clip(residual, -self._tamed_at, self._tamed_at)
         explained = tame @ self._precision
@@ -158,6 +162,7 @@ class Yardstick:
             place=self._places(rows, present),
             residual=residual,
             relation=np.clip(explained / np.sqrt(np.diag(self._precision)), -10, 10),
+            jump=np.where(stepped, jump, 0.0),
             distance=np.log(np.maximum((explained * tame).sum(axis=1), 0) / z.shape[1] + 0.05),
             outside=self.limits.outside(rows) & present,
             probabilities=probabilities[:, :classes],
@@ -232,6 +237,13 @@ def _moments(rows: Matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     size = np.maximum(np.nanmax(np.abs(rows), axis=0), 1e-300)
     mean, std = np.nanmean(rows / size, axis=0), np.nanstd(rows / size, axis=0)
     return mean * size, np.where(std > 1e-9, std, 1e-6) * size
+
+
+def _lines(z: Matrix) -> Matrix:
+    """(k, k): z times it is what the other inputs do not explain of each, in its standard deviation."""
+    covariance = np.atleast_2d(np.cov(z.T, bias=True)) + 1e-4 * np.eye(z.shape[1])
+    precision = np.linalg.inv(covariance)
+    return np.asarray(precision / np.sqrt(np.diag(precision)))
 
 
 def _tamed(residual: Matrix) -> Matrix:
