@@ -45,9 +45,12 @@ def without_old_pods(sight: Sight, old: Before) -> Sight:
 
 
 def stirred(sight: Sight, old: Before) -> bool:
-    """Whether the operator's state left that of before: it has noticed the change."""
+    """Whether the operator began anew: it has noticed the change.
+
+    Only from a state at rest: what was Creating before may get Available by the change before this one.
+    """
     was = ((old.main or {}).get("status") or {}).get("state")
-    return (sight.main.get("status") or {}).get("state") != was
+    return was in ("Available", "Failed") and (sight.main.get("status") or {}).get("state") == "Creating"
 
 
 def noticed(sight: Sight, old: Before) -> bool:
