@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -34,7 +35,7 @@ def measure(rounds: int = 5) -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         forest = grow_forest(folder)
-        starts = {
+        starts: dict[str, Callable[[], float]] = {
             "ours": lambda: _ours(forest, folder),
             "microservice": lambda: _microservice(forest, seldon, folder),
             "mlserver": lambda: _mlserver(forest, mlserver, folder),

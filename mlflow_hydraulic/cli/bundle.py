@@ -62,6 +62,21 @@ def show(model: str, *, as_json: bool) -> None:
 
 @bundle.command()
 @click.argument("model")
+def digest(model: str) -> None:
+    """Print the sha256 of MODEL's files, by which deployments and pods pin it. It need not have a bundle.
+
+    \b
+    Example:
+      hydraulic bundle digest models:/hydraulic-cooler/1
+    """
+    from mlflow_hydraulic.bundle.digest import digest_folder
+
+    with _folder(model) as folder:
+        click.echo(digest_folder(folder))
+
+
+@bundle.command()
+@click.argument("model")
 @as_json
 def verify(model: str, *, as_json: bool) -> None:
     """Make the certificate again from the Python model and compare every field with the stored one.

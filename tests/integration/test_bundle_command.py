@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
+from mlflow_hydraulic.bundle.digest import digest_folder
 from mlflow_hydraulic.bundle.read import read_bundle
 from mlflow_hydraulic.cli import main
 from mlflow_hydraulic.plugin import flavor
@@ -34,6 +35,7 @@ def test_a_saved_model_is_verified_after_loading(saved: Path) -> None:
     assert value["verified"] is True
     assert value["summary"]["largest_difference"] == 0
     assert value["digest"] == read_bundle(saved / "bundle").digest
+    assert hydraulic("digest", saved).stdout.split() == [digest_folder(saved)]
 
 
 def test_a_registered_model_is_shown_verified_and_built_by_its_uri(
