@@ -19,13 +19,13 @@ from mlflow_hydraulic.configuration import Configuration, read_configuration
 from mlflow_hydraulic.deploy_targets.environment import KUBERNETES
 from mlflow_hydraulic.deploy_targets.kubernetes.option_codec import options_from_table
 from mlflow_hydraulic.deploy_targets.kubernetes.options import KubernetesOptions
-from mlflow_hydraulic.deploy_targets.kubernetes.pod import HTTP_PORT
+from mlflow_hydraulic.deploy_targets.kubernetes.pod import GRPC_PORT, HTTP_PORT
 from mlflow_hydraulic.settings import read_tables
 from mlflow_hydraulic.version import VERSION
-from tests.support.helm import CHART, ChartError, objects, rendered
+from tests.support.helm import CHART, INSTALL, ChartError, objects, rendered
 
 Json = dict[str, Any]
-BUILT_LATER = {"monitor", "record"}  # commands that another part of the project adds
+BUILT_LATER = {"monitor"}  # commands that another part of the project adds
 
 
 def configured(values: Json, folder: Path) -> Configuration:
@@ -162,9 +162,23 @@ def _parse(command: click.Command, args: list[str]) -> None:
     assert not rest
 
 
-def test_model_pods_may_be_reached_where_they_listen() -> None:
-    (texts,) = rendered({})
-    policies = [one for one in objects(texts) if one["kind"] == "NetworkPolicy" and "models" in one["metadata"]["name"]]
-    assert len(policies) == 2
-    for one in policies:
-        assert HTTP_PORT in {port["port"] for rule in one["spec"]["ingress"] for port in rule["ports"]}
+def test_the_image_is_the_chart_s() -> None:
+    said = (INSTALL / "Containerfile").read_text(encoding="utf-8")
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert f"-t {values['image']['repository']}:{VERSION} " in said
+    assert "USER 8888:8888" in said
+    assert "runAsUser: 8888" in (CHART / "templates" / "_helpers.tpl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("gateway", ["", "http://istio.example.com"])
+def test_models_may_be_reached_by_whom_they_must(gateway: str) -> None:
+    """The gateway or, through the API server, callers; for a canary's metrics the API server in any case."""
+    api, istio = {"ipBlock": {"cidr": "10.0.0.1/32"}}, {"namespaceSelector": {"matchLabels": {"name": "istio"}}}
+    given = {"dev": None, "prod": {"namespace": "p", "options": {"gateway_url": gateway}}}
+    (texts,) = rendered({"environments": given, "networkPolicy": {"apiServer": [api], "gateways": [istio]}})
+    (policy,) = [one for one in objects(texts) if one["metadata"]["name"] == "hydraulic-models"]
+    asked, watched = policy["spec"]["ingress"]
+    assert asked["from"] == ([istio] if gateway else [istio, api])
+    assert {HTTP_PORT, GRPC_PORT} <= {port["port"] for port in asked["ports"]}
+    assert api in watched["from"]
+    assert HTTP_PORT in {port["port"] for port in watched["ports"]}

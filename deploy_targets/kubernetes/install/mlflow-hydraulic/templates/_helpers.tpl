@@ -147,11 +147,11 @@ http://{{ .Release.Name }}-intake.{{ .Release.Namespace }}.svc:{{ .Values.intake
     {{- end }}
 {{- end }}
 
-{{/* The names under which the server may be called: the Service's, with and without port, and what was given. */}}
+{{/* The names under which the server may be called: the Service's, a port-forward's, and what was given. */}}
 {{- define "hydraulic.allowedHosts" -}}
 {{- $name := printf "%s-server" .Release.Name -}}
 {{- $names := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
-{{- $hosts := list -}}
+{{- $hosts := list "localhost:*" "127.0.0.1:*" -}}
 {{- range $names }}{{ $hosts = concat $hosts (list . (printf "%s:5000" .)) }}{{ end -}}
 {{- concat $hosts .Values.server.allowedHosts | join "," -}}
 {{- end }}
