@@ -32,7 +32,8 @@ class RolloutFailed(Failed):
 class Waiting:
     """Waiting for what the cluster makes of a change.
 
-    look_s: how often to look where no event comes, and how often at pods. fatal_s: how long fatal trouble must last until it is believed.
+    look_s: how often to look where no event comes, and how often at pods. fatal_s: how long fatal trouble must last
+    until it is believed.
     """
 
     def __init__(self, cluster: Cluster, sights: Sights, *, look_s: float, fatal_s: float) -> None:
