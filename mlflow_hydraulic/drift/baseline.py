@@ -98,7 +98,15 @@ def baseline_from(arrays: Mapping[str, NDArray[np.generic]], names: Sequence[str
 
 
 def _stored(calibration: Calibration) -> Arrays:
-    head = np.array([calibration.worth, float(calibration.consecutive), calibration.scale])
+    head = np.array(
+        [
+            calibration.worth,
+            float(calibration.consecutive),
+            calibration.scale,
+            calibration.known,
+            calibration.block,
+        ]
+    )
     arrays: Arrays = {"head": head}
     for name, tail in calibration.tails.items():
         arrays[f"{name}/center"] = calibration.center[name]
@@ -114,7 +122,7 @@ def _read(rows: int, parts: Arrays) -> Calibration | None:
     names = sorted({name.rsplit("/", 1)[0] for name in parts if "/" in name})
     head = np.asarray(parts.get("head", np.empty(0)), dtype=np.float64)
     needed = {f"{name}/{part}" for name in names for part in ("center", "spread", "weight", "tail", "sorted")}
-    if head.shape != (3,) or not set(names) <= set(BY_NAME) or not needed <= set(parts) or rows < FEWEST:
+    if head.shape != (5,) or not set(names) <= set(BY_NAME) or not needed <= set(parts) or rows < FEWEST:
         return None
     take = {name: np.asarray(array, dtype=np.float64) for name, array in parts.items()}
     tails = {}
@@ -136,4 +144,6 @@ def _read(rows: int, parts: Arrays) -> Calibration | None:
         weight={name: columns[name]["weight"] for name in names},
         tails=tails,
         scale=float(head[2]),
+        known=int(head[3]),
+        block=float(head[4]),
     )

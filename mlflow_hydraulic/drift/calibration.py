@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv
+from scipy.special import betainc, gammaincinv
 
 from mlflow_hydraulic.drift.blocks import draw_windows
-from mlflow_hydraulic.drift.statistics import BY_NAME, RATES, TESTS, Test, statistics
+from mlflow_hydraulic.drift.statistics import BY_NAME, RARE, RATES, TESTS, Test, statistics
 from mlflow_hydraulic.drift.yardstick import Yardstick
 
 WINDOWS = 1000
@@ -58,8 +58,9 @@ class Calibration:
     """Windows of `rows` rows when nothing is wrong.
 
     center, spread: of each entry of each test's statistic. weight: of each entry, by importance. tails: by test.
-    scale: what the statistic of `shape` is divided by, because the training rows are a sample too.
-    consecutive: whether windows were the training series' own, or put together from blocks.
+    scale: what the statistic of `shape` is divided by, because the training rows are a sample too. known: how many
+    training rows there are; block: how long they remember. consecutive: whether windows were the training series' own,
+    or put together from blocks.
     """
 
     rows: int
@@ -70,11 +71,31 @@ class Calibration:
     weight: dict[str, Vector]
     tails: dict[str, Tail]
     scale: float
+    known: int
+    block: float
 
     def deviations(self, name: str, statistic: Vector) -> Vector:
         """Each entry of a new window's statistic in weighted standard deviations over normal windows, 0 and up."""
         value = statistic / self.scale if name == "shape" else statistic
         return _deviations(BY_NAME[name], value, self.center[name], self.spread[name]) * self.weight[name]
+
+    def p_value(self, name: str, statistic: Vector) -> float:
+        """The chance that the largest deviation of a normal window is as large as this window's."""
+        p_value = self.tails[name].p_value(float(self.deviations(name, statistic).max()))
+        return max(p_value, self._rare(name, statistic)) if name in RARE else p_value
+
+    def _rare(self, name: str, statistic: Vector) -> float:
+        """The binomial chance of such a rate in any input; what n rows never showed may be in one of n + 1.
+
+        Windows of the training rows cannot tell how often comes what none of them has. Rows are out of range in
+        company, as many as the series remembers; cells that are missing or stuck count one by one.
+        """
+        block = self.block if name == "outside" else 1.0
+        rate = np.clip(self.center[name], 1 / (self.known / block + 1), 1.0)
+        rows = max(self.rows / block, 1.0)
+        counts = np.clip(statistic * rows, 0.0, rows)
+        chances = np.where(counts > 0, betainc(np.maximum(counts, 1e-9), rows - counts + 1, rate), 1.0)
+        return float(min(chances.min() * len(chances), 1.0))
 
 
 def calibrate(yardstick: Yardstick, rows: int, *, seed: int = 0, windows: int = WINDOWS) -> Calibration:
@@ -111,6 +132,8 @@ def calibrate(yardstick: Yardstick, rows: int, *, seed: int = 0, windows: int = 
         weight=weight,
         tails=tails,
         scale=1.0 if consecutive else wider,
+        known=len(reference),
+        block=reference.block,
     )
 
 

@@ -118,7 +118,7 @@ def _judged(test: Test, statistic: Vector, look: _Look) -> DriftResult:
     deviations = look.calibration.deviations(test.name, statistic)
     largest = int(deviations.argmax())
     deviation = float(deviations[largest])
-    p_value = tail.p_value(deviation)
+    p_value = look.calibration.p_value(test.name, statistic)
     effect, matters = _effect(test, float(statistic[largest]), float(look.calibration.center[test.name][largest]))
     colour: Colour = "green"
     if p_value <= look.orange and deviation > 0:

@@ -61,6 +61,7 @@ TESTS = (
 )
 BY_NAME = {test.name: test for test in TESTS}
 RATES = frozenset({"missing", "stuck", "outside", "class share"})
+RARE = frozenset({"missing", "stuck", "outside"})  # mostly never seen in training
 
 
 def statistics(scores: Scores, yardstick: Yardstick) -> dict[str, Vector]:
