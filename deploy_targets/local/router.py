@@ -109,8 +109,7 @@ class Router:
         if path == b"/metrics" and method == b"GET":
             text = self.counts.render() + await self._metrics()
             return 200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], text.encode()
-        given = sane_id(_header(scope["headers"], PUID)) or sane_id(_header(scope["headers"], PREDICTION_ID))
-        puid = (given or new_uuid()).encode()
+        puid = (_given_id(scope["headers"]) or new_uuid()).encode()
         try:
             body = await self._read(scope["headers"], receive)
         except TooLarge:
@@ -125,7 +124,8 @@ class Router:
         upstream_method = b"GET" if method == b"HEAD" else method
         target = path + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         headers = [h for h in end_to_end(scope["headers"]) if h[0] not in (PREDICTION_ID, PREDICTOR)]
-        headers += [(PUID, puid), (PREDICTION_ID, puid)]
+        if path not in FEEDBACK or _given_id(scope["headers"]) is not None:  # an id made here names no prediction
+            headers += [(PUID, puid), (PREDICTION_ID, puid)]
         if not any(name == b"host" for name, _ in headers):
             headers.append((b"host", b"scorer"))
         request = request_bytes(upstream_method, target, headers, body)
@@ -225,6 +225,11 @@ def problem(status: int, why: str) -> tuple[int, Headers, bytes]:
     value = {"error": why, "error_code": codes.get(status, "TEMPORARILY_UNAVAILABLE"), "message": why, "status": seldon}
     retry = [(b"retry-after", b"1")] if status == 503 else []
     return status, [(b"content-type", b"application/json"), *retry], json.dumps(value).encode()
+
+
+def _given_id(headers: Headers) -> str | None:
+    """The caller's own prediction id, where it is sane."""
+    return sane_id(_header(headers, PUID)) or sane_id(_header(headers, PREDICTION_ID))
 
 
 def _header(headers: Headers | tuple[tuple[bytes, bytes], ...], name: bytes) -> bytes | None:

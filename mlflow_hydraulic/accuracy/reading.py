@@ -43,7 +43,7 @@ def read_actuals(path: Path, columns: Columns, now: float) -> Iterator[list[Actu
     batch: list[Actual] = []
     try:
         for number, record in reader(path, columns):
-            batch.append(_actual(path, number, record, columns, now))
+            batch.append(actual_of(str(path), number, record, columns, now, source=f"file {path.name}"))
             if len(batch) == BATCH:
                 yield batch
                 batch = []
@@ -69,9 +69,13 @@ def _seconds(time: datetime) -> float:
     return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def _actual(path: Path, number: int, record: Mapping[str, Any], columns: Columns, now: float) -> Actual:
+def actual_of(
+    file: str, number: int, record: Mapping[str, Any], columns: Columns, now: float, *, source: str
+) -> Actual:  # Any: cells as they were read
+    """The value in a record, which stands in row `number` of `file`. `BadData` names row and column."""
+
     def bad(column: str, problem: str) -> BadData:
-        return BadData(str(path), problem, row=number, column=column)
+        return BadData(file, problem, row=number, column=column)
 
     name, value = record.get(columns.id), record.get(columns.actual)
     if name in (None, ""):
@@ -88,7 +92,7 @@ def _actual(path: Path, number: int, record: Mapping[str, Any], columns: Columns
     except (ValueError, OverflowError) as error:
         raise bad(columns.at, f'{at!r} is no time: write "2026-11-23T10:00:00Z" or seconds since 1970') from error
     try:
-        return Actual(id=str(name), row=whole, value=value, at=when, source=f"file {path.name}")
+        return Actual(id=str(name), row=whole, value=value, at=when, source=source)
     except BadInput as error:
         raise bad(columns.id, str(error)) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from mlflow_hydraulic.accuracy.rows import Subjects, labelled_rows, predicted
 from mlflow_hydraulic.accuracy.tables import connect, problem
 from mlflow_hydraulic.accuracy.values import Actual, Labelled, class_number
 from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.record.feedback import heard
 from mlflow_hydraulic.record.selecting import Scored
 from mlflow_hydraulic.record.store import Store
 from mlflow_hydraulic.record.values import Served
@@ -78,10 +80,11 @@ class ActualStore:
         return Taken(**counts)
 
     def join(self, record: Store, told: Callable[[int], None] = lambda _: None) -> Standing:
-        """Label what is in the record: true values that arrived, and predictions that did, since the last call.
+        """Label what is in the record: true values and feedback that arrived, and predictions, since the last call.
 
         told: called with the number of values that were looked at. A call that is killed is finished by the next.
         """
+        self._hear(record)
         self._wake(record)
         while looked := self._join_some(record):
             told(looked)
@@ -143,6 +146,22 @@ class ActualStore:
             sql.execute("delete from labelled where at_ns < ?", (ns,))
             sql.execute("delete from history where at_ns < ?", (ns,))
             return sql.execute("delete from latest where at_ns < ?", (ns,)).rowcount
+
+    def _hear(self, record: Store) -> None:
+        """Take the true values of feedback that the record got: each once, for the cursor moves with them."""
+        while True:
+            with self._writing() as sql:
+                seq = int(sql.execute("select feedback from cursor").fetchone()[0])
+                with record.reading() as theirs:
+                    new = heard(theirs, seq, AT_ONCE)
+                if not new:
+                    return
+                for one in new:
+                    for row, value in enumerate(one.truth):
+                        if value is not None:
+                            actual = Actual(id=one.id, row=row, value=value, at=one.at, source="feedback")
+                            _take(sql, actual, time.time_ns())
+                sql.execute("update cursor set feedback = ?", (new[-1].seq,))
 
     def _wake(self, record: Store) -> None:
         """Mark values whose prediction came after them, or came once more (a shadow's, later): to be joined."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlflow_hydraulic.errors import BadData, Failed, NotFound, Unavailable
 
-FORMAT = 1  # PRAGMA user_version
+FORMAT = 2  # PRAGMA user_version; 1 had no cursor of feedback
 BUSY_MS = 30_000
 
 # `latest` holds for each (id, row) the value that counts; `state`: 0 to be joined, 1 joined, 2 unfit for the
@@ -40,8 +40,11 @@ create table labelled (
     primary key (subject, id, row)
 ) without rowid;
 create index labelled_by_time on labelled (subject, at_ns);
-create table cursor (one integer primary key check (one = 1), seq integer not null);
-insert into cursor values (1, 0);
+create table cursor (
+    one integer primary key check (one = 1), seq integer not null,
+    feedback integer not null default 0  -- up to which the record's feedback was taken
+);
+insert into cursor (one, seq) values (1, 0);
 """
 
 
@@ -86,6 +89,17 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
                 for statement in SCHEMA.split(";\n"):
                     if statement.strip():
                         connection.execute(statement)
+                connection.execute(f"pragma user_version={FORMAT}")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        connection.execute("commit")
+        found = FORMAT
+    if found == 1:
+        connection.execute("begin immediate")
+        try:
+            if connection.execute("pragma user_version").fetchone()[0] == 1:
+                connection.execute("alter table cursor add column feedback integer not null default 0")
                 connection.execute(f"pragma user_version={FORMAT}")
         except BaseException:
             connection.execute("rollback")

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -177,16 +177,21 @@ def _told(done: Shipped) -> str:
     "--no-token", is_flag=True, help="Take predictions from anybody who reaches this port.  [default: ask for a token]"
 )
 def intake(*, host: str, port: int, no_token: bool) -> None:
-    """Take predictions from elsewhere: CloudEvents of Seldon's request logger, and what shippers of pods send.
+    """Take what comes from elsewhere: CloudEvents of Seldon's request logger, shippers of pods, and true values.
 
     The token is in the file that HYDRAULIC_INTAKE_AUTH_FILE names; senders give it as `Authorization: Bearer ...`, and
-    Seldon's logger, which can send no header of its own, in the URL: http://record:8090/events/TOKEN.
+    Seldon's logger, which can send no header of its own, in the URL: http://record:8090/events/TOKEN. True values come
+    by POST /actuals as {"actuals": [{"id": "...", "row": 0, "actual": 3, "at": "2026-03-01T10:00:00Z"}]}, as JSON
+    lines (application/x-ndjson) or as CSV (text/csv): all of a request or none of it; twice is once.
 
     \b
     Examples:
       HYDRAULIC_INTAKE_AUTH_FILE=token hydraulic record intake --host 0.0.0.0
       hydraulic record intake --port 0 --no-token
+      curl -H 'Content-Type: text/csv' --data-binary @inspected.csv http://localhost:8090/actuals
     """
+    from mlflow_hydraulic.accuracy import store as truths
+    from mlflow_hydraulic.accuracy.posted import take_posted
     from mlflow_hydraulic.record.intake import serve_intake
     from mlflow_hydraulic.record.recorder import record_folder
     from mlflow_hydraulic.record.remote import read_token
@@ -199,5 +204,6 @@ def intake(*, host: str, port: int, no_token: bool) -> None:
     token = "" if no_token else read_token(settings)
     if not token and not no_token:
         raise BadInput("HYDRAULIC_INTAKE_AUTH_FILE names no token: set it, or say --no-token where nobody else gets in")
-    with Store(Path(record_folder(settings)) / FILE) as store:
-        serve_intake(store, listen(host, port), token=token)
+    folder = record_folder(settings)
+    with Store(folder / FILE) as store, truths.ActualStore(folder / truths.FILE) as actuals:
+        serve_intake(store, listen(host, port), token=token, actuals=partial(take_posted, actuals))

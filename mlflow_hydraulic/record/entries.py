@@ -104,11 +104,25 @@ class Minute(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     anomalous: int = 0
 
 
+class Feedback(msgspec.Struct, array_like=True):
+    """What a caller said of an earlier prediction, which another process may have answered.
+
+    ns: when, nanoseconds since 1970, UTC. id: the prediction's. truth: one value a row of it, None where that is not
+    known; empty where only a reward came.
+    """
+
+    ns: int
+    id: str
+    truth: list[Any]  # Any: int, float, str or None
+    reward: float | None = None
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_head = msgspec.msgpack.Decoder(Head).decode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 decode_gap = msgspec.msgpack.Decoder(Gap).decode
 decode_minute = msgspec.msgpack.Decoder(Minute).decode
+decode_feedback = msgspec.msgpack.Decoder(Feedback).decode
 
 
 def head_of(served: Served, schema: Schema, replica: str, bins: list[list[float]] | None = None) -> Head:

@@ -26,6 +26,7 @@ class Kind(IntEnum):
     PREDICTION = 2
     GAP = 3
     MINUTE = 4
+    FEEDBACK = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mlflow_hydraulic.record.entries import Entry, Head, encode, packed_cells, packed_labels
+from mlflow_hydraulic.record.entries import Entry, Feedback, Head, encode, packed_cells, packed_labels
 from mlflow_hydraulic.record.values import Prediction
 from mlflow_hydraulic.record.windows import deflate
 
@@ -60,6 +60,14 @@ def insert(sql: sqlite3.Connection, head: Head, entries: Sequence[Entry]) -> Non
             sql.execute(PREDICTION, (*row[:2], _free(sql, row[1], row[2], row[4]), *row[3:]))
     sql.execute("release quick")
     sql.executemany("insert into bodies values (?, ?, ?)", bodies)
+
+
+def insert_feedback(sql: sqlite3.Connection, given: Iterable[Feedback]) -> None:
+    """Insert feedback in its order."""
+    sql.executemany(
+        "insert into feedback (ns, id, truth, reward) values (?, ?, ?, ?)",
+        [(one.ns, one.id, encode(one.truth), one.reward) for one in given],
+    )
 
 
 def entry_of(prediction: Prediction) -> Entry:

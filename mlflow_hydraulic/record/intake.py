@@ -1,6 +1,6 @@
 """The intake: an HTTP port for predictions that come from elsewhere. Run by `hydraulic record intake`.
 
-    POST /, /events[/TOKEN]      CloudEvents of Seldon's request logger, feedback among them: binary, structured or batched
+    POST /, /events[/TOKEN]      CloudEvents of Seldon's request logger: binary, structured or batched
     POST /actuals                true values: JSON, JSON lines or CSV, all or none
     GET, POST /segments/NAME     how far a segment is stored; the next bytes of it (a head frame, then frames)
     GET /healthz, /metrics       whether it runs; what it took

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from mlflow_hydraulic.record.entries import Entry, Gap, Head, Minute, encode
+from mlflow_hydraulic.record.entries import Entry, Feedback, Gap, Head, Minute, encode
 from mlflow_hydraulic.record.frames import Kind, frame
 
 try:
@@ -34,7 +34,12 @@ NEW = ".new"
 SEGMENT_BYTES = 64 * 2**20
 SEGMENT_AGE_NS = 60 * 10**9
 LOOK_NS = 10**9  # how often the folder's size is looked at
-KINDS: dict[type[msgspec.Struct], Kind] = {Entry: Kind.PREDICTION, Gap: Kind.GAP, Minute: Kind.MINUTE}
+KINDS: dict[type[msgspec.Struct], Kind] = {
+    Entry: Kind.PREDICTION,
+    Gap: Kind.GAP,
+    Minute: Kind.MINUTE,
+    Feedback: Kind.FEEDBACK,
+}
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +74,7 @@ class Journal:
             raise OSError("a prediction record needs file locks of Linux or macOS; on Windows run it under WSL")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def append(self, value: Entry | Minute, ns: int, answers: int = 1) -> None:
+    def append(self, value: Entry | Minute | Feedback, ns: int, answers: int = 1) -> None:
         """Append to what the next `flush` writes."""
         self._held.append(frame(KINDS[type(value)], encode(value)))
         self._held_answers += answers
@@ -93,6 +98,12 @@ class Journal:
             return False
         self.written += answers
         return True
+
+    def hear(self, feedback: Feedback) -> bool:
+        """Write down feedback; False where that is not possible: its sender is told, so nothing is missing."""
+        self.flush()
+        self.append(feedback, feedback.ns, answers=0)
+        return self.flush()
 
     def settle(self) -> None:
         """Write down the gap that is open, if that is possible now; called when somebody asks how things are."""
@@ -173,6 +184,9 @@ class Journal:
 
     def _failed(self, error: OSError, ns: int, answers: int) -> None:
         self.dropped += answers
+        if not answers:
+            log.error("feedback is not recorded: %s", error)
+            return
         if self._gap is None:
             log.error("answers are not recorded: %s", error)
             self._gap = Gap(since_ns=ns, until_ns=ns, answers=0, reason=str(error))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.record.aggregates import Aggregator, edges_of
-from mlflow_hydraulic.record.entries import Entry, Gap, head_of, packed_cells, packed_labels
+from mlflow_hydraulic.record.entries import Entry, Feedback, Gap, head_of, packed_cells, packed_labels
 from mlflow_hydraulic.record.journal import Journal
 from mlflow_hydraulic.record.values import Served
 from mlflow_hydraulic.schema import Schema
@@ -183,7 +183,7 @@ class Recorder:
                 ns, failed=status >= 400, latency_s=latency_s, cells=cells, labels=labels, anomalous=anomalous
             )
             return not aggregator.due(ns) or self._tell(aggregator, ns) or not self.refuse
-        if self._below < 2**32 and zlib.crc32(prediction_id.encode()) >= self._below:
+        if self._below < 2**32 and not self._chosen(prediction_id):
             return True
         entry = Entry(ns, prediction_id, path, status, latency_s)
         if cells is not None and scores is not None:
@@ -205,6 +205,19 @@ class Recorder:
             held.before_flush = self.journal.flush
             return True
         return self.journal.flush() or not self.refuse
+
+    def told(self, prediction_id: str, truth: list[Any], reward: float | None) -> bool | None:  # Any: label or None
+        """Keep what a caller said of a prediction, before that caller is answered.
+
+        None where it is not to be kept, as its prediction is not: aggregates only, or not in the share. False where it
+        cannot be: the caller must be told to send it again.
+        """
+        if self._aggregator is not None or not self._chosen(prediction_id):
+            return None
+        return self.journal.hear(Feedback(time.time_ns(), prediction_id, truth, reward))
+
+    def _chosen(self, prediction_id: str) -> bool:
+        return self._below >= 2**32 or zlib.crc32(prediction_id.encode()) < self._below
 
     def trouble(self) -> str:
         """Why answers are not recorded now; "" where they are. Looks whether it is over, and tells a minute that is."""

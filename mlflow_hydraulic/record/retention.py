@@ -83,6 +83,7 @@ def _old_minutes(store: Store, before: int) -> int:
     with store.writing() as sql:
         gone = sql.execute("delete from minutes where since_ns < ?", (before,)).rowcount
         sql.execute("delete from gaps where until_ns < ?", (before,))
+        sql.execute("delete from feedback where ns < ?", (before,))
         sql.execute("delete from events where at_ns < ?", (time.time_ns() - FORGET_NS,))
     return int(gone)
 

@@ -16,10 +16,12 @@ from mlflow_hydraulic.errors import BadData
 from mlflow_hydraulic.record.entries import (
     FORMAT,
     Entry,
+    Feedback,
     Gap,
     Head,
     Minute,
     decode_entry,
+    decode_feedback,
     decode_gap,
     decode_head,
     decode_minute,
@@ -104,10 +106,12 @@ def chunk_of(name: str, head: Head, start: int, data: bytes, *, final: bool) -> 
     entries: list[Entry] = []
     gaps: list[Gap] = []
     minutes: list[Minute] = []
+    feedback: list[Feedback] = []
     readers: dict[int, tuple[Callable[[Any], Any], list[Any]]] = {
         Kind.PREDICTION: (decode_entry, entries),
         Kind.GAP: (decode_gap, gaps),
         Kind.MINUTE: (decode_minute, minutes),
+        Kind.FEEDBACK: (decode_feedback, feedback),
     }
     lost = end = 0
     for found in scan(data):
@@ -125,7 +129,15 @@ def chunk_of(name: str, head: Head, start: int, data: bytes, *, final: bool) -> 
         lost += len(data) - end
         end = len(data)
     return Chunk(
-        segment=name, start=start, end=start + end, head=head, entries=entries, gaps=gaps, minutes=minutes, lost=lost
+        segment=name,
+        start=start,
+        end=start + end,
+        head=head,
+        entries=entries,
+        gaps=gaps,
+        minutes=minutes,
+        feedback=feedback,
+        lost=lost,
     )
 
 

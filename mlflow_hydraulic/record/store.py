@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow_hydraulic.record.entries import Entry, Gap, Head, Minute, decode_minute, encode, head_of
-from mlflow_hydraulic.record.inserting import entry_of, insert, source_of
+from mlflow_hydraulic.record.entries import Entry, Feedback, Gap, Head, Minute, decode_minute, encode, head_of
+from mlflow_hydraulic.record.inserting import entry_of, insert, insert_feedback, source_of
 from mlflow_hydraulic.record.selecting import (
     Missing,
     Recorded,
@@ -51,6 +51,7 @@ class Chunk:
     entries: Sequence[Entry] = ()
     gaps: Sequence[Gap] = ()
     minutes: Sequence[Minute] = ()
+    feedback: Sequence[Feedback] = ()
     lost: int = 0
 
 
@@ -104,6 +105,7 @@ class Store:
             if stored != chunk.start:
                 return stored
             insert(sql, chunk.head, chunk.entries)
+            insert_feedback(sql, chunk.feedback)
             source = source_of(sql, chunk.head)[0] if chunk.minutes or chunk.gaps or chunk.lost else 0
             minutes = [(source, minute.since_ns, encode(minute)) for minute in chunk.minutes]
             sql.executemany("insert or replace into minutes (source, since_ns, minute) values (?, ?, ?)", minutes)

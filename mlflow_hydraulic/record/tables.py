@@ -13,10 +13,17 @@ from pathlib import Path
 
 from mlflow_hydraulic.errors import BadData, Failed, NotFound, Unavailable
 
-FORMAT = 1  # PRAGMA user_version
+FORMAT = 2  # PRAGMA user_version; 1 had no feedback
 BUSY_MS = 30_000
 CACHE_KIB = 65_536
 
+FEEDBACK = """create table feedback (
+    seq integer primary key autoincrement,  -- in order of arrival: `accuracy` goes by it
+    ns integer not null,
+    id text not null,  -- the prediction's, whoever answered it
+    truth blob not null,  -- msgpack: one value a row, nil where it is not known
+    reward real
+)"""
 SCHEMA = """
 create table sources (
     source integer primary key,
@@ -140,6 +147,12 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
                 for statement in SCHEMA.split(";\n"):
                     if statement.strip():
                         connection.execute(statement)
+                connection.execute(FEEDBACK)
+                connection.execute(f"pragma user_version={FORMAT}")
+    if connection.execute("pragma user_version").fetchone()[0] == 1:
+        with transaction(connection):
+            if connection.execute("pragma user_version").fetchone()[0] == 1:
+                connection.execute(FEEDBACK)
                 connection.execute(f"pragma user_version={FORMAT}")
     found = connection.execute("pragma user_version").fetchone()[0]
     if found != FORMAT:

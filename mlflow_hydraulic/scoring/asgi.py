@@ -32,6 +32,7 @@ from mlflow_hydraulic.scoring.values import (
     RequestProblem,
     Scored,
     Scores,
+    Told,
 )
 from mlflow_hydraulic.settings import Settings
 
@@ -49,6 +50,7 @@ NOTHING: Mapping[str, Any] = {}
 RECORD_HEADER = b"x-hydraulic-record"
 ANOMALOUS_HEADER = b"x-hydraulic-anomalous"
 ANOMALOUS_NAMED = 100  # rows that the header names; "..." says that there are more
+NOT_KEPT = "the feedback cannot be recorded now: send it again later; the scorer's log has the cause"
 NOT_RECORDED = "the answer cannot be recorded, and HYDRAULIC_RECORD_ON_FULL is refuse; the scorer's log has the cause"
 
 log = logging.getLogger(__name__)
@@ -213,12 +215,24 @@ class ScorerApp:
         body = await self.reader.read(receive, headers) if method not in ("GET", "HEAD") else b""
         try:
             answer = plain(_call(scope, body, headers))
+            if answer.told is not None:
+                self._keep(answer.told)
             return self._with_trouble(answer) if asks_ready and self.recorder is not None else answer
         except RequestProblem as problem:
             return dialect.error(problem)
         except Exception as error:  # a defect of ours must not become a page with a trace
             log.exception("prediction %s: %s %s failed", prediction_id, method, path)
             return _failure(dialect, error, prediction_id)
+
+    def _keep(self, told: Told) -> None:
+        """Keep feedback beside the predictions; 503 where that cannot be done."""
+        kept = None
+        if told.prediction_id and (told.truth or told.reward is not None) and self.recorder is not None:
+            kept = self.recorder.told(told.prediction_id, told.truth, told.reward)
+        if kept is False:
+            raise RequestProblem(503, NOT_KEPT)
+        outcome = "kept" if kept else "not recorded" if told.prediction_id else "without id"
+        self.metrics.feedback[outcome] = self.metrics.feedback.get(outcome, 0) + 1
 
     def _with_trouble(self, answer: Answer) -> Answer:
         """What readiness says where answers cannot be recorded: 503 where they are refused then, else a header."""

@@ -82,13 +82,25 @@ class RequestProblem(BadInput):
         return f"{', '.join(place)}: {self.problem}" if place else self.problem
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller said of an earlier prediction, to be kept before it is answered.
+
+    prediction_id: "" where the caller named none. truth: one value a row, None where it is not known; may be empty.
+    """
+
+    prediction_id: str
+    truth: list[Any]  # Any: int, float, str or None
+    reward: float | None = None
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP answer, ready to send."""
+    """One HTTP answer, ready to send once what was `told` is kept."""
 
     body: bytes
     status: int = 200
     content_type: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    told: Told | None = None
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.record.truths import puid_of, read_truth
 from mlflow_hydraulic.scoring.body import read_quickly
 from mlflow_hydraulic.scoring.dialects import seldon_openapi
 from mlflow_hydraulic.scoring.dialects.seldon_messages import (
@@ -33,8 +35,18 @@ from mlflow_hydraulic.scoring.dialects.seldon_paths import (
     PREDICT_PATHS,
     STATUS_PATHS,
 )
+from mlflow_hydraulic.scoring.ids import sane_id
 from mlflow_hydraulic.scoring.rows import RowReader, kind_of
-from mlflow_hydraulic.scoring.values import Answer, Call, Cells, ModelCard, RequestProblem, Scored, ScoreRequest
+from mlflow_hydraulic.scoring.values import (
+    Answer,
+    Call,
+    Cells,
+    ModelCard,
+    RequestProblem,
+    Scored,
+    ScoreRequest,
+    Told,
+)
 
 REASONS = {
     404: "NOT_FOUND",
@@ -176,13 +188,24 @@ class SeldonDialect:
         )
 
     def _feedback(self, call: Call) -> Answer:
-        """Checked and answered as the microservice does for a model without a feedback method of its own."""
+        """Checked, told to be kept, and answered as the microservice does for a model without a feedback method."""
         feedback = read_feedback(call)
+        told = self._told(feedback, call)
         asked = (feedback.get("request") or {}).get("data") or {}
         empty: dict[str, Any] = {"ndarray": []} if "ndarray" in asked else {"tensor": {"shape": [0], "values": []}}
         puid = ((feedback.get("response") or {}).get("meta") or {}).get("puid")
         meta = {"tags": self._tags, "requestPath": self._request_path, **({"puid": puid} if puid else {})}
-        return _json({"data": {"names": [], **empty}, "meta": meta})
+        return Answer(body=_encode({"data": {"names": [], **empty}, "meta": meta}), told=told)
+
+    def _told(self, feedback: Mapping[str, Any], call: Call) -> Told:
+        """True values by prediction id: the response's, else the request's, else the header's."""
+        puid = puid_of(feedback) or read_puid({}, call.headers) or sane_id(call.headers.get(b"x-prediction-id")) or ""
+        try:
+            truth = read_truth(feedback.get("truth") or {}, self._card.schema)
+        except BadInput as error:
+            raise RequestProblem(400, str(error)) from error
+        reward = feedback.get("reward")
+        return Told(prediction_id=puid, truth=truth, reward=None if reward is None else float(reward))
 
 
 def _json(value: object) -> Answer:
