@@ -7,7 +7,7 @@ table in cluster/README.md is made from it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 OBSERVE = ("get", "list", "watch")
 CHANGE = ("create", "patch", "delete")  # apply is a patch, and the first one of an object needs create too
@@ -97,6 +97,16 @@ SHAPES: dict[str, tuple[Right, ...]] = {
 def deployment_rights(shape: str, *, proxy: bool = True) -> tuple[Right, ...]:
     """What the target needs in the namespace of an environment. proxy: no gateway is configured there."""
     return (*SHAPES[shape], *(PROXIED if proxy else ()))
+
+
+def watching_rights(shape: str) -> tuple[Right, ...]:
+    """What the monitor needs there: to see what runs and to read what pods count, and to change nothing."""
+    main, *_ = SHAPES[shape]
+    look = Right(group=main.group, resource=main.resource, verbs=("list",), why="what runs, and how it is")
+    rolled = replace(OWNED[0], verbs=("list",)) if shape == "seldon" else None
+    pods = Right(group="", resource="pods", verbs=("list",), why="which pods answer")
+    page = Right(group="", resource="pods/proxy", verbs=("get",), why="what each counted: requests, errors, latency")
+    return tuple(right for right in (look, rolled, pods, page) if right is not None)
 
 
 def leader_rights(lease: str) -> tuple[Right, ...]:

@@ -159,7 +159,9 @@ def test_pods_are_confined(render: list[Json]) -> None:
         assert spec["securityContext"]["runAsNonRoot"] is True, name
         assert spec["securityContext"]["runAsUser"] > 0
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert spec["automountServiceAccountToken"] is (name == "hydraulic-controller"), "only it asks the API server"
+        assert spec["automountServiceAccountToken"] is (name == "hydraulic-controller"), (
+            "the monitor's is mounted by hand"
+        )
         assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
         for container in spec["containers"]:
             context = container["securityContext"]
@@ -167,6 +169,8 @@ def test_pods_are_confined(render: list[Json]) -> None:
             assert context["allowPrivilegeEscalation"] is False
             assert context["capabilities"] == {"drop": ["ALL"]}
             assert not context["privileged"]
+            mounted = {mount["name"] for mount in container["volumeMounts"]}
+            assert ("account" in mounted) is (container["name"] == "monitor")
             assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
             assert "memory" in container["resources"]["limits"]
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()

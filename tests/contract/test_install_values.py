@@ -153,7 +153,7 @@ def test_the_commands_are_ours_and_know_their_options(values: Json) -> None:
 def _parse(command: click.Command, args: list[str]) -> None:
     """click.UsageError where the command, or one below it, does not know an argument."""
     context = click.Context(command)
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and not args[0].startswith("-"):
         found = command.get_command(context, args[0])
         assert found is not None, args
         command, args = found, args[1:]

@@ -22,7 +22,7 @@ from mlflow_hydraulic.deploy_targets.kubernetes.leader import LEASE, ApiLease, E
 from mlflow_hydraulic.deploy_targets.kubernetes.options import KubernetesOptions
 from mlflow_hydraulic.deploy_targets.kubernetes.refusals import Forbidden
 from mlflow_hydraulic.deploy_targets.kubernetes.resources import EVENT, KSERVE, POD, SELDON, Resource
-from mlflow_hydraulic.deploy_targets.kubernetes.rights import Right, deployment_rights, leader_rights
+from mlflow_hydraulic.deploy_targets.kubernetes.rights import Right, deployment_rights, leader_rights, watching_rights
 from mlflow_hydraulic.deploy_targets.kubernetes.service_level import service_level
 from mlflow_hydraulic.deploy_targets.kubernetes.target import KubernetesTarget
 from mlflow_hydraulic.deployment import Deployment, Predictor
@@ -242,6 +242,33 @@ def test_the_plain_shape_works_with_its_own_role(roles: Roles) -> None:
         _exercise(target, roles.dev, KubernetesOptions(shape="plain", autoscale_max=2, max_unavailable="1"))
     used = _used(roles.fake, since)
     assert {one for one in used if one[1] not in (KSERVE.group, SELDON.group)} == _granted(given)
+
+
+@pytest.mark.skipif(bool(KUBECONFIG), reason="only the fake tells what it was asked, and has an operator")
+def test_the_monitor_sees_with_its_role_and_changes_nothing(roles: Roles) -> None:
+    assert roles.fake is not None
+    kube = roles.fake.kube
+    with open_cluster(kubeconfig=str(roles.kubeconfig)) as cluster:
+        KubernetesTarget(cluster, look_s=0.05, fatal_s=0.1).apply(_deployment(roles.dev, "1"))
+        path = kube.kubeconfig(
+            roles.kubeconfig.with_name("monitor"), token=kube.access.account_token(roles.home, "hydraulic-monitor")
+        )
+        since = len(kube.requests)
+        with open_cluster(kubeconfig=str(path)) as watching:
+            target = KubernetesTarget(watching)
+            assert [one.state for one in target.observe(roles.dev)] == ["healthy"]
+            service_level(watching, roles.dev, "cooler")
+            used = _used(roles.fake, since)
+            # It looks at the kinds of the other shapes too, where a role lets it; this one does not.
+            others = {("list", KSERVE.group, KSERVE.plural)}
+            assert used - others == _granted(watching_rights("seldon"))
+            for change in (
+                lambda: target.delete(roles.dev, "cooler"),
+                lambda: target.apply(_deployment(roles.dev, "2")),
+            ):
+                with pytest.raises(Forbidden):
+                    change()
+        KubernetesTarget(cluster, look_s=0.05).delete(roles.dev, "cooler")
 
 
 def _deployment(namespace: str, version: str, name: str = "m") -> Deployment:

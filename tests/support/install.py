@@ -22,6 +22,7 @@ LEASE = f"{RELEASE}-controller"
 def rights_json() -> str:
     """The rules by shape, for the chart. The lease's name is the release's."""
     rules = {shape: rights.role_rules(found) for shape, found in rights.SHAPES.items()}
+    rules |= {f"watching-{shape}": rights.role_rules(rights.watching_rights(shape)) for shape in rights.SHAPES}
     rules |= {"proxied": rights.role_rules(rights.PROXIED), "leader": rights.role_rules(rights.leader_rights(LEASE))}
     return json.dumps(rules, indent=1) + "\n"
 
@@ -36,6 +37,9 @@ def rights_tables() -> str:
         )
     proxied = rights.table_markdown(rights.PROXIED)
     parts.append(f"And there, unless the environment's options name a `gateway_url`:\n\n{proxied}")
+    for shape, title in titles.items():
+        table = rights.table_markdown(rights.watching_rights(shape))
+        parts.append(f"The monitor, in the namespace of an environment with {title}:\n\n{table}")
     return "\n" + "\n".join(parts) + "\n"
 
 
