@@ -24,6 +24,7 @@ from mlflow_hydraulic.deployment import Deployment, ModelVersion
 from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.plan import Running
 from mlflow_hydraulic.reconcile import run_pass
+from mlflow_hydraulic.service_level import Counters
 from mlflow_hydraulic.world import World
 
 SIZES = (250, 500, 1000)
@@ -50,6 +51,9 @@ class MemoryTarget:
 
     def delete(self, name: str, seen: Running | None) -> None:  # noqa: ARG002 - the protocol
         self._running.pop(name, None)
+
+    def service(self, name: str) -> dict[str, Counters]:  # noqa: ARG002 - the protocol
+        return {}
 
 
 class CountedRequests:
