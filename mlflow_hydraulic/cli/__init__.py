@@ -30,6 +30,7 @@ COMMANDS = {
     "history": ("mlflow_hydraulic.cli.history", "Tell what happened to one model, in words."),
     "ledger": ("mlflow_hydraulic.cli.ledger", "Show, verify, export and anchor the ledger."),
     "local": ("mlflow_hydraulic.cli.local", "Look after deployments on this machine: list, start, stop, logs."),
+    "monitor": ("mlflow_hydraulic.cli.monitor", "Watch service, drift and accuracy; status and report."),
     "plan": ("mlflow_hydraulic.cli.plan", "Show what would be done, and why."),
     "policy": ("mlflow_hydraulic.cli.policy", "Explain who may move what where."),
     "record": ("mlflow_hydraulic.cli.record", "Look at what was asked and answered; bring it together."),
@@ -37,7 +38,7 @@ COMMANDS = {
     "serve": ("mlflow_hydraulic.cli.serve", "Serve one model in four dialects on one port."),
     "serve-pod": ("mlflow_hydraulic.cli.serve_pod", "Serve in a pod: what the scorer's image runs."),
     "train": ("mlflow_hydraulic.cli.train", "Train a model of one condition and log it to MLflow."),
-    "up": ("mlflow_hydraulic.cli.up", "Run server, controller and local deployments in one command."),
+    "up": ("mlflow_hydraulic.cli.up", "Run server, controller, monitor and deployments in one command."),
 }
 
 

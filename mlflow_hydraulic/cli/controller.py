@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
-from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from mlflow_hydraulic.cli.health import Health
 from mlflow_hydraulic.cli.logs import log_to_stderr, settings_line
+from mlflow_hydraulic.cli.signals import stop_on_signals
 from mlflow_hydraulic.errors import BadInput, Failed
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def _until_stopped(settings: Settings, elect: str | None, health_port: int | Non
     with ExitStack() as stack:
         elector = _elector(elect, holder) if elect else None
         loop = _loop(settings, elector, holder, dry_run=dry_run)
-        _stop_on_signals(loop)
+        stop_on_signals(loop)
         if health_port:
             awake = elector.is_leader if elector else _always
             gauges = {"hydraulic_controller_leader": ("Whether this controller may act: 1 or 0.", awake)}
@@ -146,7 +145,7 @@ def _once(settings: Settings) -> None:
 
     world = replace(open_world(settings), crew=Crew(AT_ONCE))
     acting = Controller(world, Pace(interval_s=settings.interval_s, lease_s=settings.lease_s))
-    _stop_on_signals(acting)
+    stop_on_signals(acting)
     passes = acting.once()
     for error in passes[-1].sight.blind.values():
         raise error
@@ -154,16 +153,3 @@ def _once(settings: Settings) -> None:
     failed = [outcome for outcome in last.values() if outcome.result != "done"]
     if failed:
         raise Failed(f"{len(failed)} actions failed: {failed[0].action.model}: {failed[0].cause}")
-
-
-class _Stoppable(Protocol):
-    def stop(self) -> None: ...
-
-
-def _stop_on_signals(running: _Stoppable) -> None:
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        running.stop()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)

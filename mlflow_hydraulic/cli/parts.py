@@ -1,4 +1,4 @@
-"""What `hydraulic up` runs: MLflow's server with our app, and the controller; their commands and environments."""
+"""What `hydraulic up` runs: MLflow's server with our app, controller and monitor; their commands and environments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UVICORN = "--timeout-worker-healthcheck 120"  # a busy machine must not cost a w
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the person asked for. port: 0 until a free one was taken. echo: whether they see the controller's lines."""
+    """What the person asked for. port: 0 until a free one was taken. echo: whether they see controller and monitor."""
 
     host: str
     port: int
@@ -79,6 +79,18 @@ def controller_part(residence: Residence, wish: Wish, base: Mapping[str, str], o
         environ={**residence.environ(base, wish.url, auth=wish.auth), **PLAIN},
         folder=residence.path,
         log=CappedLog(residence.logs / "controller.log"),
+        on_line=on_line,
+    )
+
+
+def monitor_part(residence: Residence, wish: Wish, base: Mapping[str, str], on_line: Callable[[str], None]) -> Part:
+    """The monitor, over the server and what it deployed."""
+    return Part(
+        name="monitor",
+        command=[sys.executable, "-m", "mlflow_hydraulic.cli", "monitor"],
+        environ={**residence.environ(base, wish.url, auth=wish.auth), **PLAIN},
+        folder=residence.path,
+        log=CappedLog(residence.logs / "monitor.log"),
         on_line=on_line,
     )
 

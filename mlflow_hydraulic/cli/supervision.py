@@ -14,7 +14,7 @@ from types import FrameType
 import click
 
 from mlflow_hydraulic.cli.logs import settings_line
-from mlflow_hydraulic.cli.parts import LOOPBACK, Wish, controller_part, is_healthy, server_part
+from mlflow_hydraulic.cli.parts import LOOPBACK, Wish, controller_part, is_healthy, monitor_part, server_part
 from mlflow_hydraulic.cli.processes import Lifeline, Supervised
 from mlflow_hydraulic.cli.residence import ADMIN, Residence
 from mlflow_hydraulic.cli.resting import Deployments
@@ -25,13 +25,13 @@ from mlflow_hydraulic.settings import Settings
 
 LOOK_S = 0.2
 START_S = 180.0  # for the server on a busy machine, with its database to make
-DRAIN_S = 10.0  # for server and controller; deployments have their own drain timeout
+DRAIN_S = 10.0  # for server, controller and monitor; deployments have their own drain timeout
 DEATHS = 5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Supervision:
-    """Server, controller and local deployments of one folder, in one process's care."""
+    """Server, controller, monitor and local deployments of one folder, in one process's care."""
 
     def __init__(self, residence: Residence, wish: Wish, settings: Settings) -> None:
         self._residence, self._wish = residence, wish
@@ -41,6 +41,7 @@ class Supervision:
         self._server = Supervised(server_part(residence, wish, base), self._lifeline, say)
         controller = controller_part(residence, wish, base, self._controller_said)
         self._controller = Supervised(controller, self._lifeline, say)
+        self._monitor = Supervised(monitor_part(residence, wish, base, self._monitor_said), self._lifeline, say)
         self._deployments = Deployments(residence, settings, say)
         self._settings = settings
 
@@ -75,6 +76,7 @@ class Supervision:
                 raise Failed(self._broken(self._controller, f"ended {DEATHS} times before it was ready"))
         if self._ending.is_set():
             return False
+        self._monitor.start()
         exports = self._residence.exports(os.environ, self._wish.url, auth=self._wish.auth)
         self._residence.write_env_sh(exports)
         self._residence.write_status(self._wish.url, ready=True)
@@ -98,6 +100,7 @@ class Supervision:
 
     def _keep(self) -> None:
         while not self._ending.is_set():
+            self._monitor.look()
             self._look()
 
     def _look(self) -> None:
@@ -106,9 +109,11 @@ class Supervision:
         self._ending.wait(LOOK_S)
 
     def _end(self) -> None:
-        """Controller first, so that nothing is started any more; the server last, so that nobody meets a refusal."""
-        say("stopping the controller, the deployments, the server; once more does not wait for them")
-        ended = [self._stop(self._controller)]
+        """Monitor and controller first, so that nothing is started or judged any more; the server last, so that nobody
+        meets a refusal."""
+        say("stopping monitor and controller, the deployments, the server; once more does not wait for them")
+        self._monitor.ask_to_stop()
+        ended = [self._stop(self._controller), self._stop(self._monitor)]
         ended.append(self._deployments.end(self._hurry))
         ended.append(self._stop(self._server))
         self._residence.status.unlink(missing_ok=True)
@@ -129,6 +134,10 @@ class Supervision:
             self._acts.set()
         if self._wish.echo:
             say(f"controller | {line}")
+
+    def _monitor_said(self, line: str) -> None:
+        if self._wish.echo:
+            say(f"monitor | {line}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

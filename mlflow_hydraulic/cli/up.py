@@ -1,4 +1,4 @@
-"""`hydraulic up` and `hydraulic down`: MLflow's server, controller and local target as one supervised command."""
+"""`hydraulic up` and `hydraulic down`: MLflow's server, controller, monitor and local target, supervised as one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ in_folder = click.option(
     "--interval", "interval_s", type=click.FloatRange(min=0.1), help="Seconds between the controller's passes."
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes of the server.")
-@click.option("--echo/--no-echo", default=True, help="Show the controller's lines here too.  [default: echo]")
+@click.option("--echo/--no-echo", default=True, help="Show what controller and monitor say here too.  [default: echo]")
 @click.option("--detach", "-d", is_flag=True, help="Come back when it is ready, and leave it running.")
 def up(
     *,
@@ -53,7 +53,7 @@ def up(
     echo: bool,
     detach: bool,
 ) -> None:
-    """Run MLflow's server, the controller and the local deployments in one command, until Ctrl-C.
+    """Run MLflow's server, controller, monitor and local deployments in one command, until Ctrl-C.
 
     Move a version to Staging in MLflow's page, and it serves in DEV; to Production, and it serves in PROD. Ctrl-C ends
     all of it; the next `up` brings back what served. A second Ctrl-C does not wait for requests under way.
@@ -90,15 +90,17 @@ def _run(residence: Residence, wish: Wish) -> None:
 
 
 def checked_settings(residence: Residence, wish: Wish) -> Settings:
-    """The settings that server, controller and deployments will see; `BadInput` before anything is started."""
+    """The settings that server, controller, monitor and deployments will see; `BadInput` before anything is started."""
     from mlflow_hydraulic.configuration import read_configuration
     from mlflow_hydraulic.deploy_targets.environment import Mlflow, open_environments
+    from mlflow_hydraulic.monitor.configured import read_monitoring
     from mlflow_hydraulic.settings import read_settings, read_tables
 
     if wish.auth and find_spec("flask_wtf") is None:
         raise BadInput('--auth: MLflow\'s log-in is not installed here: pip install "mlflow-hydraulic[auth]"')
     environ = residence.environ(os.environ, wish.url, auth=False)
     settings = read_settings(environ)
+    read_monitoring(read_tables(environ))
     mlflow = Mlflow(tracking_uri=wish.url, storage=lambda model: model.uri)  # nothing is deployed by these
     open_environments(read_configuration(read_tables(environ)).environments, settings, mlflow)
     return settings

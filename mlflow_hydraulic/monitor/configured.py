@@ -1,4 +1,4 @@
-"""The table [monitor] of hydraulic.toml as values: alert rules and channels. Called where monitoring is wired up."""
+"""The table [monitor] of hydraulic.toml as values: how to look, alert rules, channels. Called where it is wired up."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import Any
 
 from mlflow_hydraulic import typed
 from mlflow_hydraulic.monitor.channels import Channel, read_channels
+from mlflow_hydraulic.monitor.looking import KEYS as LOOKING
+from mlflow_hydraulic.monitor.looking import Looking, read_looking
 from mlflow_hydraulic.monitor.rules import Rules, read_rules
 
-KEYS = ("notify", "stale", "rules", "channels")
+KEYS = ("notify", "stale", "rules", "channels", *LOOKING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitoring:
-    """channels: by name; "log" is always there."""
+    """channels: by name; "log" is always there. looking: how often, at what, and held against what."""
 
     rules: Rules = field(default_factory=Rules)
     channels: Mapping[str, Channel] = field(default_factory=lambda: read_channels({}))
+    looking: Looking = field(default_factory=Looking)
 
 
 def read_monitoring(tables: Mapping[str, Any]) -> Monitoring:
     """From the tables that `settings.read_tables` gives; `BadInput` names the key that is wrong and the known ones."""
     table = typed.known("monitor", typed.table("monitor", tables.get("monitor", {})), KEYS)
     channels = read_channels(table)
-    return Monitoring(rules=read_rules(table, channels), channels=channels)
+    return Monitoring(rules=read_rules(table, channels), channels=channels, looking=read_looking(table))

@@ -19,7 +19,7 @@ from mlflow_hydraulic.evidence.asof import stamp
 from mlflow_hydraulic.evidence.tables import findings as table
 from mlflow_hydraulic.monitor.alert import LONGEST_CAUSE, MOST_FEATURES, MOST_NUMBERS, Key, plain_numbers
 from mlflow_hydraulic.monitor.decide import Look
-from mlflow_hydraulic.monitor.findings import COLOURS, LEVELS, Finding, Subject
+from mlflow_hydraulic.monitor.findings import COLOURS, LEVELS, Finding, Level, Subject
 from mlflow_hydraulic.monitor.rules import Rule, Rules
 
 KEEP = 8  # looks of one key, at least; at most some more than twice as many
@@ -175,6 +175,24 @@ def newest(connection: Connection, workspace: str | None = None) -> Iterator[See
     )
     for row in connection.execution_options(yield_per=1000).execute(query).mappings():
         yield Seen(finding=_finding(row), looked=row["looked"])
+
+
+def tested(connection: Connection, workspace: str) -> dict[tuple[Subject, Level], float]:
+    """When the newest window ended that could be judged, by subject (without its model) and level; s since 1970."""
+    columns = (table.c.environment, table.c.deployment, table.c.predictor, table.c.level)
+    query = select(*columns, func.max(table.c.until_us)).where(table.c.workspace == workspace, table.c.colour != "grey")
+    return {
+        (Subject(environment=e, deployment=d, predictor=p, workspace=workspace), level): until / 1e6
+        for e, d, p, level, until in connection.execute(query.group_by(*columns))
+    }
+
+
+def touch(connection: Connection, found: Sequence[Finding], now: datetime) -> None:
+    """These findings were looked at again, and there was nothing new: they hold on."""
+    if found:
+        this = (table.c.key == bindparam("k"), table.c.until_us == bindparam("u"))
+        same = [{"k": key_of(one).digest, "u": until_us(one)} for one in found]
+        connection.execute(update(table).where(*this).values(looked=stamp(now)), same)
 
 
 def subjects(connection: Connection, workspace: str) -> list[Subject]:

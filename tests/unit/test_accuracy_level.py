@@ -12,7 +12,8 @@ from mlflow_hydraulic.accuracy.estimate import estimate
 from mlflow_hydraulic.accuracy.values import Coverage, Labelled
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.monitor.findings import Colour, Finding, Subject
-from mlflow_hydraulic.monitor.levels.accuracy import AccuracyRule, Known, accuracy_findings, read_rule
+from mlflow_hydraulic.monitor.levels.accuracy import Known, accuracy_findings
+from mlflow_hydraulic.monitor.levels.accuracy_rule import AccuracyRule, read_rule
 from mlflow_hydraulic.rig.measures import Interval
 from mlflow_hydraulic.schema import Schema
 from tests.unit.test_accuracy_measures import drawn, labelled

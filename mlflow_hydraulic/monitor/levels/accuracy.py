@@ -7,37 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from scipy import stats
 
-from mlflow_hydraulic import typed
 from mlflow_hydraulic.accuracy.estimate import Estimate
 from mlflow_hydraulic.accuracy.measures import FEWEST, losses, measures
 from mlflow_hydraulic.accuracy.residuals import residual_drift
 from mlflow_hydraulic.accuracy.values import Coverage, Labelled
-from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.monitor.findings import Colour, Finding, Subject
+from mlflow_hydraulic.monitor.levels.accuracy_rule import HIGHER_IS_BETTER, AccuracyRule
 from mlflow_hydraulic.rig.measures import Interval
-
-KEYS = ("measure", "bar", "labels", "window")
-HIGHER_IS_BETTER = {"accuracy": True, "balanced_accuracy": True, "r2": True, "mae": False, "rmse": False}
-HIGHER_IS_BETTER |= {"log_loss": False, "brier": False, "ece": False}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyRule:
-    """What a deployment's accuracy is held against.
-
-    measure: "accuracy", "balanced_accuracy", "log_loss", "brier", "ece"; of a regression "mae", "rmse", "r2"; "" is
-    accuracy or mae. bar: what it must reach (or stay under); None takes what training measured on unseen runs.
-    labels: labelled rows that a judgement needs. window_s: how far back it looks.
-    """
-
-    measure: str = ""
-    bar: float | None = None
-    labels: int = 50
-    window_s: float = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +38,6 @@ class Known:
     block_rows: int = 1
 
 
-def read_rule(table: Mapping[str, Any]) -> AccuracyRule:
-    """From the table [monitor.accuracy] of hydraulic.toml; `BadInput` names the key that is wrong."""
-    where = "monitor.accuracy"
-    given = typed.known(where, table, KEYS)
-    measure = typed.text(f"{where}.measure", given.get("measure", ""))
-    if measure and measure not in HIGHER_IS_BETTER:
-        raise BadInput(f"{where}.measure={measure!r}: known are {', '.join(HIGHER_IS_BETTER)}")
-    bar = given.get("bar")
-    if bar is not None and (isinstance(bar, bool) or not isinstance(bar, int | float)):
-        raise BadInput(f"{where}.bar={bar!r}: must be a number")
-    base = AccuracyRule()
-    return AccuracyRule(
-        measure=measure,
-        bar=None if bar is None else float(bar),
-        labels=typed.whole(f"{where}.labels", given.get("labels", base.labels), FEWEST, 10_000_000),
-        window_s=typed.seconds(f"{where}.window", given.get("window", base.window_s)),
-    )
-
-
 def accuracy_findings(known: Known, rule: AccuracyRule) -> list[Finding]:
     """The measured accuracy, whether errors grow, and the estimate; each grey where there is nothing to judge by."""
     found = [_measured(known, rule), _growing(known, rule)]
@@ -86,10 +46,10 @@ def accuracy_findings(known: Known, rule: AccuracyRule) -> list[Finding]:
 
 def _measured(known: Known, rule: AccuracyRule) -> Finding:
     rows = known.rows
+    name = rule.measure or ("mae" if rows is not None and not rows.schema.labels else "accuracy")
     if rows is None or len(rows) < max(rule.labels, FEWEST):
         told = f"{0 if rows is None else len(rows)} of {known.coverage.predicted} predicted rows have a true value"
-        return _finding(known, "accuracy", "grey", f"{told}; {rule.labels} are needed to judge", _reach(known))
-    name = rule.measure or ("accuracy" if rows.schema.labels else "mae")
+        return _finding(known, name, "grey", f"{told}; {rule.labels} are needed to judge", _reach(known))
     seen = measures(rows, block_rows=known.block_rows)
     if name not in seen:
         return _finding(known, name, "grey", f"{name} is no measure of this model: {', '.join(seen)}", _reach(known))

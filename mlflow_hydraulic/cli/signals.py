@@ -1,0 +1,22 @@
+"""SIGTERM and Ctrl-C for commands that loop: the first asks to stop, a second Ctrl-C ends it at once."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Protocol
+
+
+class Stoppable(Protocol):
+    """What runs until it is stopped."""
+
+    def stop(self) -> None: ...
+
+
+def stop_on_signals(running: Stoppable) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        running.stop()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
