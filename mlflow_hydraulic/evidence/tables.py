@@ -7,7 +7,7 @@ characters, 63 of a workspace) joined as we join them, within the 3072 bytes, 4 
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects.mysql import LONGTEXT
 
 LONG_TEXT = Text().with_variant(LONGTEXT(), "mysql")  # MySQL's TEXT ends at 64 kB
@@ -101,4 +101,35 @@ outbox = Table(
     Column("answer", Text, nullable=False),
     Column("body", LONG_TEXT, nullable=False),
     Index("ix_hydraulic_outbox_state", "state", "workspace", "channel", "seq"),
+)
+
+service = Table(
+    "hydraulic_service",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("predictor", String(64), primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("length", Integer, nullable=False),
+    Column("counted_s", Double, nullable=False),
+    Column("seen_s", Double, nullable=False),
+    Column("up_s", Double, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("durations", Text, nullable=False),
+    Column("restarts", Integer, nullable=False),
+    Column("cpu_s", Double, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+)
+
+service_marks = Table(
+    "hydraulic_service_marks",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("workspace", String(63), nullable=False),
+    Column("environment", String(64), nullable=False),
+    Column("deployment", String(64), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("rolled", BigInteger, nullable=False),
+    Column("said", LONG_TEXT, nullable=False),
 )
