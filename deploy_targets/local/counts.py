@@ -40,8 +40,8 @@ class Counts:
         self._replicas: dict[str, tuple[str, Sequence[Replica]]] = {}
         self._gone: list[str] = []
 
-    def serve(self, replicas: Mapping[str, tuple[str, Sequence[Replica]]]) -> None:
-        """From now on these predictors answer: the version of each, and its replicas.
+    def serve(self, replicas: Mapping[str, tuple[str, Sequence[Replica]]], shadow: str = "") -> None:
+        """From now on these predictors run: the version of each, and its replicas. What `shadow` answers nobody gets.
 
         Their counters begin at 0, not with the first event: Prometheus cannot see a series rise from nothing.
         """
@@ -51,7 +51,7 @@ class Counts:
         self._gone = self._gone[-GONE:]
         for predictor, (version, _) in replicas.items():
             self.restarts[predictor] += 0
-            for status in (200, *FAILURES):
+            for status in () if predictor == shadow else (200, *FAILURES):
                 self._answered[predictor, version, status] += 0
 
     def answered(self, predictor: str, version: str, status: int, seconds: float) -> None:

@@ -179,7 +179,7 @@ def _shallow(value: Any) -> Json:  # Any: one of the dataclasses above
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
-def write_atomically(path: Path, value: Json) -> None:
+def write_atomically(path: Path, value: Json | list[Json]) -> None:
     """Writes JSON so that a reader sees the old file or the new one, also after a crash; `Failed` keeps the old one."""
     temporary = ""
     try:

@@ -74,7 +74,8 @@ class Router:
     def swap(self, table: Table) -> None:
         """From the next request on, `table` decides; requests that are under way end where they are."""
         retired, self._table = self._shadow, table
-        self.counts.serve({lane.predictor: (lane.version, lane.replicas) for lane in table.lanes.values()})
+        replicas = {lane.predictor: (lane.version, lane.replicas) for lane in table.lanes.values()}
+        self.counts.serve(replicas, table.shadow.predictor if table.shadow else "")
         self._shadow = Shadow(table.shadow, table.shadow_percent, self.counts.shadow) if table.shadow else None
         self.wake()
         if retired is not None:

@@ -13,7 +13,9 @@ import click
 from mlflow_hydraulic.cli.health import Health
 from mlflow_hydraulic.cli.logs import log_to_stderr, settings_line
 from mlflow_hydraulic.cli.monitor_status import status
+from mlflow_hydraulic.cli.service_files import prometheus
 from mlflow_hydraulic.cli.signals import stop_on_signals
+from mlflow_hydraulic.cli.sla import sla
 from mlflow_hydraulic.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ def monitor(
         _until_stopped(settings, interval_s, health_port)
 
 
+monitor.add_command(prometheus)
+monitor.add_command(sla)
 monitor.add_command(status)
 
 

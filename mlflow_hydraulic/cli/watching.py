@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mlflow_hydraulic.accuracy.store import FILE, ActualStore
 from mlflow_hydraulic.cli.world import open_evidence, open_monitoring, open_sources, workspace
+from mlflow_hydraulic.monitor.service_look import ServiceLook
 from mlflow_hydraulic.monitor.versions import Versions
 from mlflow_hydraulic.monitor.watch import Watched
 from mlflow_hydraulic.record.opening import open_record
@@ -15,13 +16,21 @@ from mlflow_hydraulic.settings import Settings
 
 def open_watched(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Watched:
     """All that a pass of the monitor looks at; nothing is asked yet but the evidence database."""
+    sources, database, monitoring = open_sources(settings), open_evidence(settings), open_monitoring()
     return Watched(
-        sources=open_sources(settings),
-        database=open_evidence(settings),
+        sources=sources,
+        database=database,
         record=lambda: open_record(settings),
         actuals=lambda: ActualStore(record_folder(settings) / FILE, make=False),
         versions=open_versions(settings),
-        monitoring=open_monitoring(),
+        monitoring=monitoring,
+        service=ServiceLook(
+            targets=sources.targets,
+            database=database,
+            workspace=workspace(),
+            slas=monitoring.slas,
+            interval_s=monitoring.looking.interval_s,
+        ),
         workspace=workspace(),
         stopping=stopping,
     )
