@@ -23,6 +23,7 @@ NAMES = (
     "registry_pass",
     "pod_start",
     "ledger",
+    "drift",
 )
 
 

@@ -111,7 +111,7 @@ def calibrate(yardstick: Yardstick, rows: int, *, seed: int = 0, windows: int = 
     for test in TESTS:
         if test.name not in seen[0]:
             continue
-        values = np.array([found[test.name] for found in seen])
+        values = _filled(np.array([found[test.name] for found in seen]))
         floor = _floor(test, values, rows, len(reference))
         middle, width = values.mean(axis=0), np.maximum(values.std(axis=0), floor)
         weight[test.name] = _weights(test.name, values.shape[1], reference.importance, yardstick.pairs)
@@ -137,8 +137,18 @@ def calibrate(yardstick: Yardstick, rows: int, *, seed: int = 0, windows: int = 
     )
 
 
+def _filled(values: Vector) -> Vector:
+    """Windows in which an input has no cells count as the mean of the others."""
+    gaps = np.isnan(values)
+    if not gaps.any():
+        return values
+    known = np.where(gaps, 0.0, values).sum(axis=0) / np.maximum((~gaps).sum(axis=0), 1)
+    return np.where(gaps, known, values)
+
+
 def _deviations(test: Test, values: Vector, center: Vector, spread: Vector) -> Vector:
     deviation = (values - center) / spread
+    deviation = np.nan_to_num(deviation)  # an entry without a value does not deviate
     return np.asarray(np.abs(deviation) if test.both else np.maximum(deviation, 0.0))
 
 

@@ -94,7 +94,8 @@ def check_window(
         labels=labels,
     )
     results = [_judged(test, found[test.name], look) for test in tests]
-    return sorted(results, key=lambda result: (-_ORDER[result.colour], result.p_value))
+    # Of two alarms the one that names inputs helps more.
+    return sorted(results, key=lambda result: (-_ORDER[result.colour], not result.features, result.p_value))
 
 
 _ORDER = {"grey": 0, "green": 1, "orange": 2, "red": 3}
@@ -119,7 +120,8 @@ def _judged(test: Test, statistic: Vector, look: _Look) -> DriftResult:
     largest = int(deviations.argmax())
     deviation = float(deviations[largest])
     p_value = look.calibration.p_value(test.name, statistic)
-    effect, matters = _effect(test, float(statistic[largest]), float(look.calibration.center[test.name][largest]))
+    center = float(look.calibration.center[test.name][largest])
+    effect, matters = _effect(test, center if np.isnan(statistic[largest]) else float(statistic[largest]), center)
     colour: Colour = "green"
     if p_value <= look.orange and deviation > 0:
         colour = "red" if p_value <= look.red and matters else "orange"

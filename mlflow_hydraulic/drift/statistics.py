@@ -65,36 +65,40 @@ RARE = frozenset({"missing", "stuck", "outside"})  # mostly never seen in traini
 
 
 def statistics(scores: Scores, yardstick: Yardstick) -> dict[str, Vector]:
-    """One vector for each test that applies: an entry an input, a pair, a class, or one for all."""
+    """One vector for each test that applies: an entry an input, a pair, a class, or one for all.
+
+    NaN where a window has too few cells of an input to say: that they are missing is for the test of that name.
+    """
     n = len(scores.z)
-    here = np.maximum(scores.present.sum(axis=0), 1)
+    present = scores.present.sum(axis=0)
+    here = np.maximum(present, 1)
     mean = scores.z.sum(axis=0) / here
     deviation = np.where(scores.present, scores.z - mean, 0.0)
     variance = (deviation**2).sum(axis=0) / here
     stepped = scores.stepped.sum(axis=0)
+    steps = np.maximum(stepped, 1)
     cumulated = np.cumsum(yardstick.counts(scores.place), axis=1)
-    filled = scores.present.any(axis=0)
+    seen, moved = present > 0, stepped > 0
     found = {
-        "location": mean,
-        "spread": 0.5 * np.log(variance + TINY**2),
-        "shape": np.abs(cumulated - yardstick.cumulated).max(axis=1) * filled,
-        "nearest kind": scores.residual.sum(axis=0) / here,
+        "location": np.where(seen, mean, np.nan),
+        "spread": np.where(present > 1, 0.5 * np.log(variance + TINY**2), np.nan),
+        "roughness": np.where(moved, np.log(scores.step.sum(axis=0) / steps + TINY), np.nan),
+        "shape": np.where(seen, np.abs(cumulated - yardstick.cumulated).max(axis=1), np.nan),
+        "nearest kind": np.where(seen, scores.residual.sum(axis=0) / here, np.nan),
         "relation": scores.relation.mean(axis=0),
         "relation spread": np.log((scores.relation**2).mean(axis=0) + TINY),
+        "relation change": np.where(moved, np.log(scores.jump.sum(axis=0) / steps + 0.05), np.nan),
         "distance": np.atleast_1d(scores.distance.mean()),
-        "missing": 1 - scores.present.mean(axis=0),
+        "missing": 1 - present / n,
+        "stuck": scores.equal.sum(axis=0) / steps,
         "outside": scores.outside.mean(axis=0),
     }
-    if stepped.any():
-        found["roughness"] = np.log(scores.step.sum(axis=0) / np.maximum(stepped, 1) + TINY)
-        jumps = scores.jump.sum(axis=0) / np.maximum(stepped, 1)
-        found["relation change"] = np.log(jumps + 0.05)
-        found["stuck"] = scores.equal.sum(axis=0) / np.maximum(stepped, 1)
     i, j = yardstick.pairs
-    if n > 3 and len(i):
+    if len(i):
         size = np.sqrt(variance + TINY**2)
         covariance = np.einsum("np,np->p", deviation[:, i], deviation[:, j]) / n
-        found["correlation"] = np.arctanh(np.clip(covariance / (size[i] * size[j]), -0.999, 0.999))
+        correlation = np.arctanh(np.clip(covariance / (size[i] * size[j]), -0.999, 0.999))
+        found["correlation"] = np.where((present[i] > 3) & (present[j] > 3), correlation, np.nan)
     if scores.probabilities.shape[1]:
         labels = scores.probabilities.argmax(axis=1)
         found["class share"] = np.bincount(labels, minlength=scores.probabilities.shape[1]) / n
