@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlflow_hydraulic.cli.grafana import grafana
 from mlflow_hydraulic.cli.health import Health
 from mlflow_hydraulic.cli.logs import log_to_stderr, settings_line
 from mlflow_hydraulic.cli.monitor_status import status
@@ -83,6 +84,7 @@ def monitor(
 monitor.add_command(prometheus)
 monitor.add_command(sla)
 monitor.add_command(status)
+monitor.add_command(grafana)
 
 
 def _once(settings: Settings, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mlflow_hydraulic.accuracy.store import FILE, ActualStore
 from mlflow_hydraulic.cli.world import open_evidence, open_monitoring, open_sources, workspace
+from mlflow_hydraulic.monitor.points import open_points
 from mlflow_hydraulic.monitor.service_look import ServiceLook
 from mlflow_hydraulic.monitor.versions import Versions
 from mlflow_hydraulic.monitor.watch import Watched
@@ -23,6 +24,7 @@ def open_watched(settings: Settings, stopping: Callable[[], bool] = lambda: Fals
         record=lambda: open_record(settings),
         actuals=lambda: ActualStore(record_folder(settings) / FILE, make=False),
         versions=open_versions(settings),
+        points=open_points(settings),
         monitoring=monitoring,
         service=ServiceLook(
             targets=sources.targets,

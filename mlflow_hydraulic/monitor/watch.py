@@ -18,13 +18,14 @@ from sqlalchemy import Engine
 from mlflow_hydraulic.accuracy.store import ActualStore
 from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.errors import HydraulicError, NotFound
-from mlflow_hydraulic.monitor import looks
+from mlflow_hydraulic.monitor import looks, standing
 from mlflow_hydraulic.monitor.alerts import Judged, judge
 from mlflow_hydraulic.monitor.configured import Monitoring
 from mlflow_hydraulic.monitor.findings import Finding, Level, Subject
 from mlflow_hydraulic.monitor.inspection import Evidence, Inspected, Inspection, Seat
 from mlflow_hydraulic.monitor.outbox import Delivered, Outbox
 from mlflow_hydraulic.monitor.past import Past, pasts, unjudged
+from mlflow_hydraulic.monitor.points import Points
 from mlflow_hydraulic.monitor.versions import Versions
 from mlflow_hydraulic.plan import Running
 from mlflow_hydraulic.reconcile import observe
@@ -46,6 +47,7 @@ class Watched:
     """What a pass looks at and with. record, actuals: open what is there; `NotFound` where nothing ever was.
 
     service: findings of the service level of one deployment. stopping: whether to begin no further deployment.
+    points: sends what was found on to InfluxDB, where one is set.
     """
 
     sources: Sources
@@ -55,6 +57,7 @@ class Watched:
     versions: Versions
     monitoring: Monitoring
     service: ServiceLevel = no_service
+    points: Points | None = None
     workspace: str = "default"
     clock: Callable[[], datetime] = utc_now
     stopping: Callable[[], bool] = lambda: False
@@ -111,6 +114,8 @@ class Watch:
         )
         with watched.database.begin() as connection:
             looks.touch(connection, looked.again, now)
+        if watched.points is not None:
+            self._send_on(watched.points, mine, looked, judged, now)
         return Looked(
             found=looked.found,
             again=len(looked.again),
@@ -123,6 +128,19 @@ class Watch:
     def deliver(self) -> Delivered:
         """Send what waits in the outbox and is due."""
         return self._outbox.deliver(self._watched.clock())
+
+    def _send_on(
+        self, points: Points, mine: Sequence[Running], looked: Inspected, judged: Judged, now: datetime
+    ) -> None:
+        with self._watched.database.connect() as connection:
+            alerts = standing.current(connection, self._watched.workspace)
+        points.send(
+            [*looked.found, *looked.again],
+            [alert for alert in alerts.values() if alert.is_open],
+            [change.alert for change in judged.changes],
+            {(one.environment, one.deployment.name): one.deployment.namespace for one in mine},
+            now,
+        )
 
     def _evidence(self, stack: ExitStack, now: datetime) -> Evidence:
         record = _opened(stack, self._watched.record)

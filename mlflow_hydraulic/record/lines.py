@@ -1,9 +1,10 @@
-"""Predictions as InfluxDB's line protocol. Called by `sinks`.
+"""Predictions as InfluxDB's line protocol. Called by `sinks`; `line` also by `monitor.points`.
 
 A point is a scored row: measurement, tags (who answered), fields, time in ns. InfluxDB overwrites a point by one of the
 same tags and time without a word; here no two rows have both, for the record gives each row of a process a nanosecond
 of its own, and the process is a tag. A field's type follows from its name, so that no version of a model conflicts with
 another: numbers are floats, text ends in `_text`. NaN and infinity, which InfluxDB refuses, are left out.
+A classifier's answer is a tag as well, `class`: InfluxQL groups by tags only, and classes are few.
 https://docs.influxdata.com/influxdb/v1/write_protocols/line_protocol_reference/
 """
 
@@ -11,14 +12,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlflow_hydraulic.record.entries import Minute
 from mlflow_hydraulic.record.values import Prediction
 from mlflow_hydraulic.record.windows import Source
 
-PREDICTION, MINUTE = "hydraulic_prediction", "hydraulic_minute"
+PREDICTION, MINUTE, COLUMN = "hydraulic_prediction", "hydraulic_minute", "hydraulic_column"
 TAGS = ("target", "namespace", "deployment", "predictor", "model", "version")
 LONGEST_TEXT = 32_000  # bytes; InfluxDB refuses strings of 64 kB
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -28,12 +29,13 @@ Fields = dict[str, "float | str | bool"]
 def prediction_lines(source: Source, ns: int, prediction: Prediction) -> Iterator[str]:
     """One line a scored row; one without inputs where the request was refused."""
     schema = source.schema
-    series = f"{PREDICTION},{_tags(source)}"
+    tags = _tags(source)
+    classes = {str(label) for label in schema.labels}
     whole: Fields = {"status": float(prediction.status), "latency_s": prediction.latency_s, "id_text": prediction.id}
     if prediction.caller:
         whole["caller_text"] = prediction.caller
     if not len(prediction.inputs):
-        yield f"{series} {_fields(whole)} {ns}"
+        yield line(PREDICTION, tags, whole, ns)
     labels = prediction.labels.tolist()
     for row, cells in enumerate(prediction.inputs.tolist()):
         fields: Fields = {**whole, "row": float(row)}
@@ -50,7 +52,8 @@ def prediction_lines(source: Source, ns: int, prediction: Prediction) -> Iterato
                 fields[f"p_{label}"] = share
         if prediction.anomalous is not None:
             fields["anomalous"] = float(prediction.anomalous[row])
-        yield f"{series} {_fields(fields)} {ns + row}"
+        label = str(labels[row])
+        yield line(PREDICTION, {**tags, "class": label} if label in classes else tags, fields, ns + row)
 
 
 def minute_line(source: Source, minute: Minute) -> str:
@@ -65,15 +68,29 @@ def minute_line(source: Source, minute: Minute) -> str:
         fields[f"missing_{field.name}"] = float(missing)
     for label, count in minute.labels:
         fields[f"label_{label}"] = float(count)
-    return f"{MINUTE},{_tags(source)} {_fields(fields)} {minute.until_ns}"
+    return line(MINUTE, _tags(source), fields, minute.until_ns)
 
 
-def _tags(source: Source) -> str:
-    values = [(name, getattr(source.served, name)) for name in TAGS]
-    return ",".join(f"{name}={_key(value)}" for name, value in [*values, ("replica", source.replica)] if value)
+def column_lines(source: Source, ns: int) -> Iterator[str]:
+    """One line an input column: its type and unit, its position from 1 on. kind: "number" or "text"."""
+    tags = _tags(source)
+    for position, field in enumerate(source.schema.inputs, start=1):
+        named = {**tags, "column": field.name, "kind": "number" if field.numeric else "text"}
+        fields: Fields = {"type_text": field.type, "unit_text": field.unit or "", "position": float(position)}
+        yield line(COLUMN, named, fields, ns)
 
 
-def _fields(fields: Fields) -> str:
+def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, float | str | bool], ns: int) -> str:
+    """One point; tags that are empty are left out, as InfluxDB wants it."""
+    series = ",".join([measurement, *(f"{name}={_key(value)}" for name, value in tags.items() if value)])
+    return f"{series} {_fields(fields)} {ns}"
+
+
+def _tags(source: Source) -> dict[str, str]:
+    return {**{name: getattr(source.served, name) for name in TAGS}, "replica": source.replica}
+
+
+def _fields(fields: Mapping[str, float | str | bool]) -> str:
     return ",".join(f"{_key(name)}={_value(value)}" for name, value in fields.items() if _writable(value))
 
 

@@ -10,6 +10,7 @@ import logging
 import re
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import requests
 
 from mlflow_hydraulic.errors import BadInput, Unavailable
 from mlflow_hydraulic.record.entries import decode_minute
-from mlflow_hydraulic.record.lines import minute_line, prediction_lines
+from mlflow_hydraulic.record.lines import column_lines, minute_line, prediction_lines
 from mlflow_hydraulic.record.selecting import source_numbered
 from mlflow_hydraulic.record.store import Store
 from mlflow_hydraulic.record.windows import Source, prediction_of
@@ -26,6 +27,7 @@ from mlflow_hydraulic.settings import Settings
 AT_ONCE = 1000  # predictions of one request
 LINES_AT_ONCE = 5000  # what InfluxDB recommends at most
 TIMEOUT_S = 15.0
+DAY_NS = 86_400 * 10**9
 WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 PARTLY = re.compile(r"dropped=(\d+)")
 RETRIED = (401, 403, 408, 413, 429)  # a wrong token is put right some day; nothing is dropped for it
@@ -130,6 +132,7 @@ class Sink:
         self._store, self._influx = store, influx
         self._wait_s, self._next_try = WAIT_S, 0.0
         self._sources: dict[int, Source] = {}
+        self._described: dict[int, int] = {}  # the day for which a source's columns were sent last
 
     def push(self, now: float | None = None) -> Sent:
         """Send what waits. After a failure the next tries wait longer and longer, and until then do nothing."""
@@ -171,6 +174,7 @@ class Sink:
             ).fetchall()
         if not rows and not minutes:
             return False
+        self._describe({row["source"]: row["ns"] for row in rows} | {row["source"]: row["since_ns"] for row in minutes})
         lines = [line for row in rows for line in self._lines(row)]
         lines += [minute_line(self._source(row["source"]), decode_minute(row["minute"])) for row in minutes]
         if rows:
@@ -181,6 +185,15 @@ class Sink:
         with self._store.writing() as sql:
             sql.execute("insert or replace into sinks values (?, ?, ?, ?)", (self._influx.name, *at, dropped))
         return True
+
+    def _describe(self, newest: Mapping[int, int]) -> None:
+        """Send the columns of sources, by number and newest time in ns: once a day, again where that is not known."""
+        days = {number: ns - ns % DAY_NS for number, ns in newest.items()}
+        new = {number: day for number, day in days.items() if self._described.get(number) != day}
+        lines = [line for number, day in new.items() for line in column_lines(self._source(number), day)]
+        for start in range(0, len(lines), LINES_AT_ONCE):
+            self._influx.write(lines[start : start + LINES_AT_ONCE])
+        self._described |= new
 
     def _cursor(self, sql: sqlite3.Connection) -> tuple[int, int, int]:
         row = sql.execute("select seq, minute, dropped from sinks where name = ?", (self._influx.name,)).fetchone()
