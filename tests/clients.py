@@ -17,7 +17,8 @@ ENDS = ("29", "37")
 FOLDER = ROOT / ".cache" / "clients"
 # All that meets the client: the API itself, leases, rights, the target's own work.
 TESTS = (
-    *("test_kube_api", "test_fake_cluster", "test_leader", "test_rights"),
+    *("test_kube_api", "test_kube_client", "test_kube_target", "test_kube_service_level"),
+    *("test_fake_cluster", "test_leader", "test_rights"),
     *("test_target", "test_target_changes", "test_target_failures"),
 )
 SAY = "import kubernetes, sys; sys.stdout.write(kubernetes.__version__)"
