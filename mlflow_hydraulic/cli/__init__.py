@@ -34,6 +34,7 @@ COMMANDS = {
     "plan": ("mlflow_hydraulic.cli.plan", "Show what would be done, and why."),
     "policy": ("mlflow_hydraulic.cli.policy", "Explain who may move what where."),
     "record": ("mlflow_hydraulic.cli.record", "Look at what was asked and answered; bring it together."),
+    "replay": ("mlflow_hydraulic.cli.replay", "Send rows of a file to a scorer, each once, with faults if wanted."),
     "rollback": ("mlflow_hydraulic.cli.rollback", "Go back to what ran before, through the gate."),
     "serve": ("mlflow_hydraulic.cli.serve", "Serve one model in four dialects on one port."),
     "serve-pod": ("mlflow_hydraulic.cli.serve_pod", "Serve in a pod: what the scorer's image runs."),
