@@ -13,8 +13,6 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from mlflow_hydraulic.errors import HydraulicError, Unavailable
 from mlflow_hydraulic.scoring.reading import Receive
 from mlflow_hydraulic.scoring.server import POLL_S, ScorerServer, configure
@@ -75,9 +73,8 @@ class PodServer(ScorerServer):
         *,
         drain_timeout_s: float,
         ending_s: float,
-        config: uvicorn.Config | None = None,
     ) -> None:
-        super().__init__(config or configure(front), None, drain_timeout_s)
+        super().__init__(configure(front), None, drain_timeout_s)
         self.failure: HydraulicError | None = None
         self._front = front
         self._prepare = prepare
