@@ -5,6 +5,7 @@ Pure: the same rows, fault and seed give the same rows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from mlflow_hydraulic.errors import BadInput
 
 Matrix = NDArray[np.float64]
-SPIKES = 0.02  # share of rows
+SPIKES = 0.02  # share of cells
+WRITTEN = re.compile(
+    r"(?P<kind>[a-z]+)(:(?P<amount>[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]{1,3})?))?(@(?P<inputs>.*?))?(\+(?P<start>[0-9]{1,9}))?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +126,20 @@ def fault_from(text: str) -> Fault:
     >>> fault_from("offset:2@tsa_temp,tsb_temp+100")
     Fault(kind='offset', inputs=('tsa_temp', 'tsb_temp'), amount=2.0, start=100)
     """
-    rest, _, start = text.rpartition("+") if text.rpartition("+")[2].isdigit() and "+" in text else (text, "", "0")
-    rest, _, inputs = rest.partition("@")
-    kind, _, amount = rest.partition(":")
-    try:
-        number = float(amount) if amount else None
-    except ValueError as error:
-        raise BadInput(f"fault {text!r}: {amount!r} is no number; write kind:amount@input,input+first row") from error
+    parts = WRITTEN.fullmatch(text)
+    if parts is None:
+        raise BadInput(f"fault {text!r}: write kind:amount@input,input+first row, as in offset:2@tsa_temp+100")
+    kind, amount, inputs, start = (
+        parts.group("kind"),
+        parts.group("amount"),
+        parts.group("inputs"),
+        parts.group("start"),
+    )
     if kind not in KINDS and kind != LABELS:
         raise BadInput(f"fault {text!r}: {kind!r} is none of {', '.join([*KINDS, LABELS])}")
-    return Fault(kind=kind, inputs=tuple(name for name in inputs.split(",") if name), amount=number, start=int(start))
+    return Fault(
+        kind=kind,
+        inputs=tuple(name for name in (inputs or "").split(",") if name),
+        amount=None if amount is None else float(amount),
+        start=int(start or 0),
+    )
