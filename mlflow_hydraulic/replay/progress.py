@@ -68,8 +68,8 @@ class Progress:
         self._write(json.dumps({"version": 1, "generation": generation}))
 
     def go_on(self) -> None:
-        """Complete a line that a kill tore."""
-        self._write("")
+        """Take a line away that a kill tore."""
+        os.ftruncate(self._file, self.path.read_bytes().rfind(b"\n") + 1)
 
     def sending(self, position: int, at: float) -> None:
         self._write(f"s {position} {at:.6f}")
@@ -90,7 +90,7 @@ class Progress:
 
 
 def read_progress(path: Path) -> Seen:
-    """What is in the file; an empty one says nothing. A torn line, at its end or before a resume, is left out."""
+    """What is in the file; an empty one says nothing. A torn line at its end is left out."""
     lines = path.read_bytes().decode("ascii", "replace").split("\n")
     if not lines[0]:
         return Seen()
