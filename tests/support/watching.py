@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from mlflow_hydraulic.evidence import database, ledger
 from mlflow_hydraulic.evidence.tables import ledger_head, metadata
 from mlflow_hydraulic.monitor.configured import Monitoring
 from mlflow_hydraulic.monitor.findings import Finding
+from mlflow_hydraulic.monitor.points import Points
 from mlflow_hydraulic.monitor.versions import Training, Versions
 from mlflow_hydraulic.monitor.watch import Looked, ServiceLevel, Watch, Watched, no_service
 from mlflow_hydraulic.record.store import FILE, Store
@@ -129,15 +131,19 @@ class World:
         with ActualStore(self.folder / "actuals.db") as store:
             store.take([Actual(id=one, value=value, at=at) for one in ids], at)
 
-    def watch(
+    def watch(self, **more: Any) -> Watch:  # Any: fields of `Watched`
+        return Watch(self.watched(**more), "test:1")
+
+    def watched(
         self,
         *,
         service: ServiceLevel = no_service,
         monitoring: Monitoring | None = None,
         stopping: Callable[[], bool] = lambda: False,
         workspace: str = "default",
-    ) -> Watch:
-        watched = Watched(
+        points: Points | None = None,
+    ) -> Watched:
+        return Watched(
             sources=Sources(
                 registry=MemoryRegistry(),
                 environments=tuple(Environment(name=name, target="seldon-local") for name in self.targets),
@@ -149,11 +155,11 @@ class World:
             versions=self.versions,
             monitoring=monitoring or Monitoring(),
             service=service,
+            points=points,
             workspace=workspace,
             clock=self.clock,
             stopping=stopping,
         )
-        return Watch(watched, "test:1")
 
     def clock(self) -> datetime:
         return self.now

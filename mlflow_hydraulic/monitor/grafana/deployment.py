@@ -254,7 +254,7 @@ def _answers() -> list[Json]:
         ),
         panel(
             "timeseries",
-            "Samples collected",
+            "Samples collected over time",
             "Rows scored and recorded, by predictor and version; while a canary runs there are two.",
             influx(
                 f'SELECT count("row") {scored} {BY_TIME}, "predictor", "version" fill(0)',
@@ -278,7 +278,7 @@ def _answers() -> list[Json]:
         ),
         panel(
             "timeseries",
-            "Odd rows",
+            "Odd rows over time",
             "Share of the rows that are unlike the training data.",
             influx(f'SELECT mean("anomalous") {scored} {BY_TIME}, "predictor" fill(none)', alias="$tag_predictor"),
             unit="percentunit",

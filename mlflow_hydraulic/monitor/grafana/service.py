@@ -1,6 +1,7 @@
 """The dashboard "Service": how deployments and our own processes run, from Prometheus. Pure.
 
-Metrics: `deploy_targets.local.counts` (routers), `scoring.metrics` (scorers, pods among them), `exposition.of_process`.
+Most of it is drawn by the recording rules of `hydraulic monitor prometheus`, which are the same on one machine, where
+routers count, and in a cluster, where pods do; the rest by what scorers, routers and loops tell themselves.
 """
 
 from __future__ import annotations
@@ -23,36 +24,34 @@ UID = "hydraulic-service"
 PLACE = 'namespace=~"$namespace", deployment=~"$deployment"'
 HERE = f'{PLACE}, predictor=~"$predictor"'
 RATE = "[$__rate_interval]"
-ASKED = f"hydraulic_router_requests_total{{{HERE}}}"
-FAILED = f'hydraulic_router_requests_total{{{HERE}, code=~"5.."}}'
+REQUESTS = "predictor:hydraulic_requests:rate5m"
+ERRORS = "predictor:hydraulic_errors:rate5m"
+DURATION = "predictor:hydraulic_request_duration_seconds"
+RATIO = "deployment:hydraulic_error_ratio"
+JOBS = "(.*[-/])?hydraulic-.*"  # as in the rules: job_name, or a PodMonitor's "namespace/name"
 WHO = "{{deployment}} {{predictor}}"
-PROCESS = "{{deployment}} {{predictor}} {{replica}} {{instance}}"
-QUANTILES = (0.5, 0.95, 0.99)
-NOT_LESS: Json = {"min": 0}
+QUANTILES = ("p50", "p95", "p99")
+FAST, FAST_WINDOWS = 14.4, ("1h", "5m")  # a page, in Google's workbook
+FROM_0: Json = {"min": 0}
 
 
 def service_dashboard(links: Sequence[Json] = ()) -> Json:
     """The whole dashboard."""
-    panels = [*_now(), *_requests(), *_scorers(), *_processes(), *_alerts()]
+    panels = [*_now(), *_requests(), *_scorers(), *_alerts()]
     text = "Requests, latency, errors, error budget, replicas, restarts, CPU and memory, from Prometheus."
     return dashboard(UID, "Hydraulic: service", text, panels, _variables(), links=links, since="now-1h")
 
 
 def _variables() -> list[Json]:
-    def labels(selector: str, label: str, name: str) -> Json:
-        return {"query": f"label_values({selector}, {label})", "refId": f"variable-{name}"}
+    def labels(label: str, where: str = "") -> Json:
+        selector = f"predictor:hydraulic_up:bool{{{where}}}" if where else "predictor:hydraulic_up:bool"
+        return {"query": f"label_values({selector}, {label})", "refId": f"variable-{label}"}
 
-    scorers = "hydraulic_model_info"
     objectives = ("0.99", "0.995", "0.999", "0.9995")
     return [
-        chosen("namespace", "Namespace", labels(scorers, "namespace", "namespace"), PROMETHEUS),
-        chosen(
-            "deployment",
-            "Deployment",
-            labels(f'{scorers}{{namespace=~"$namespace"}}', "deployment", "deployment"),
-            PROMETHEUS,
-        ),
-        chosen("predictor", "Predictor", labels(f"{scorers}{{{PLACE}}}", "predictor", "predictor"), PROMETHEUS),
+        chosen("namespace", "Namespace", labels("namespace"), PROMETHEUS),
+        chosen("deployment", "Deployment", labels("deployment", 'namespace=~"$namespace"'), PROMETHEUS),
+        chosen("predictor", "Predictor", labels("predictor", PLACE), PROMETHEUS),
         {
             "type": "custom",
             "name": "objective",
@@ -67,207 +66,172 @@ def _variables() -> list[Json]:
 
 
 def _now() -> list[Json]:
-    ready = f"sum by (deployment) (hydraulic_router_replicas_ready{{{HERE}}})"
-    share = f"sum(rate({FAILED}{RATE})) / sum(rate({ASKED}{RATE}))"
-    spent = f"sum(increase({FAILED}[$__range])) / sum(increase({ASKED}[$__range]))"
-    p99 = f"histogram_quantile(0.99, sum by (le) (rate(hydraulic_router_request_seconds_bucket{{{HERE}}}{RATE})))"
+    def total(metric: str) -> str:
+        return f"sum(sum_over_time({metric}{{{HERE}}}[$__range]))"
+
     return [
         stat(
             "Up",
-            "Deployments with a scorer that answers. Red: none of its scorers is ready.",
-            prometheus(f"min({ready} > bool 0)"),
+            "Whether every predictor of the chosen deployments has a replica that answers.",
+            prometheus(f"min(predictor:hydraulic_up:bool{{{HERE}}})"),
             mappings=[
-                {
-                    "type": "value",
-                    "options": {"0": {"text": "down", "index": 0}, "1": {"text": "up", "index": 1}},
-                }
+                {"type": "value", "options": {"0": {"text": "down", "index": 0}, "1": {"text": "up", "index": 1}}}
             ],
             thresholds=steps((None, "red"), (1, "green")),
             options={"colorMode": "background", "graphMode": "none"},
         ),
-        stat("Requests", "Requests a second at the routers.", prometheus(f"sum(rate({ASKED}{RATE}))"), unit="reqps"),
+        stat("Requests", "Scoring requests a second.", prometheus(f"sum({REQUESTS}{{{HERE}}})"), unit="reqps"),
         stat(
             "Errors",
-            "Share of the requests that were answered with a status of 500 or more.",
-            prometheus(share),
+            "Share of the requests that were answered with a status of 500 or more, over five minutes.",
+            prometheus(f"sum({ERRORS}{{{HERE}}}) / (sum({REQUESTS}{{{HERE}}}) > 0)"),
             unit="percentunit",
             thresholds=steps((None, "green"), (0.001, "orange"), (0.01, "red")),
         ),
-        stat("Latency p99", "99 % of the requests took no longer.", prometheus(p99), unit="s"),
+        stat(
+            "Latency p99",
+            "99 % of the requests took no longer; of several predictors the slowest one's.",
+            prometheus(f"max({DURATION}:p99_5m{{{HERE}}})"),
+            unit="s",
+        ),
         stat(
             "Error budget left",
             "Of the errors that the promised availability allows in the time range; below 0 the promise is broken.",
-            prometheus(f"1 - ({spent}) / (1 - $objective)"),
+            prometheus(f"1 - ({total(ERRORS)} / ({total(REQUESTS)} > 0)) / (1 - $objective)"),
             unit="percentunit",
             thresholds=steps((None, "red"), (0, "orange"), (0.25, "green")),
         ),
         stat(
             "Restarts",
-            "Scorers that ended by themselves and were started again, in the time range.",
-            prometheus(f"sum(increase(hydraulic_router_restarts_total{{{HERE}}}[$__range]))"),
-            thresholds=steps((None, "green"), (0.5, "orange")),
+            "Scorers that ended by themselves and were started again, in the last hour.",
+            prometheus(f"sum(predictor:hydraulic_restarts:increase1h{{{HERE}}})"),
+            thresholds=steps((None, "green"), (0.5, "orange"), (4, "red")),
             decimals=0,
         ),
     ]
 
 
 def _requests() -> list[Json]:
-    seconds = f"hydraulic_router_request_seconds_bucket{{{HERE}}}"
-    quantiles = [
-        prometheus(
-            f"histogram_quantile({q}, sum by (le, deployment, predictor) (rate({seconds}{RATE})))",
-            f"p{q * 100:g} {WHO}",
-        )
-        for q in QUANTILES
+    burns = [
+        prometheus(f"{RATIO}:rate{one}{{{PLACE}}} / (1 - $objective)", f"{one} {{{{deployment}}}}")
+        for one in FAST_WINDOWS
     ]
-    by = "by (deployment, predictor)"
     return [
-        row("Deployments, as their routers see them"),
+        row("Deployments"),
         panel(
             "timeseries",
             "Requests a second",
             "By predictor; a canary's share shows here.",
-            prometheus(f"sum {by} (rate({ASKED}{RATE}))", WHO),
+            prometheus(f"{REQUESTS}{{{HERE}}}", WHO),
             unit="reqps",
-            **NOT_LESS,
+            **FROM_0,
         ),
         panel(
             "timeseries",
             "Latency: p50, p95, p99",
-            "From the whole request to the whole answer, waits included.",
-            *quantiles,
+            "On one machine as the router's callers see it, waits included; in a cluster as the pods do.",
+            *(prometheus(f"{DURATION}:{one}_5m{{{HERE}}}", f"{one} {WHO}") for one in QUANTILES),
             unit="s",
-            **NOT_LESS,
+            **FROM_0,
         ),
         panel(
             "timeseries",
             "Error rate",
             "Share of the requests that were answered with a status of 500 or more, by predictor.",
-            prometheus(f"sum {by} (rate({FAILED}{RATE})) / sum {by} (rate({ASKED}{RATE}))", WHO),
+            prometheus(f"predictor:hydraulic_error_ratio:rate5m{{{HERE}}}", WHO),
             unit="percentunit",
-            **NOT_LESS,
+            **FROM_0,
         ),
         panel(
             "timeseries",
-            "Error budget burn rate",
-            "1 spends the budget exactly by the end of the promise's window; 14.4 over an hour and over five minutes "
-            "is a page in Google's SRE workbook.",
-            prometheus(f"(sum(rate({FAILED}[1h])) / sum(rate({ASKED}[1h]))) / (1 - $objective)", "1 h"),
-            prometheus(f"(sum(rate({FAILED}[5m])) / sum(rate({ASKED}[5m]))) / (1 - $objective)", "5 min"),
-            thresholds=steps((None, "transparent"), (14.4, "red")),
+            "Error budget: burn rate",
+            "1 spends a budget of 30 days in 30 days. 14.4 over both an hour and five minutes wants a person at once.",
+            *burns,
+            thresholds=steps((None, "transparent"), (FAST, "red")),
             custom={"thresholdsStyle": {"mode": "line"}},
-            **NOT_LESS,
+            **FROM_0,
         ),
         panel(
             "timeseries",
-            "Replicas: ready and wanted",
-            "Scorers that answer, and that should.",
+            "CPU",
+            "Processors that a predictor's processes keep busy.",
+            prometheus(f"predictor:hydraulic_cpu_cores:rate5m{{{HERE}}}", WHO),
+            **FROM_0,
+        ),
+        panel(
+            "timeseries",
+            "Memory",
+            "Resident memory of a predictor's processes.",
+            prometheus(f"predictor:hydraulic_memory_bytes:sum{{{HERE}}}", WHO),
+            unit="bytes",
+            **FROM_0,
+        ),
+        panel(
+            "timeseries",
+            "Up, and restarts in the last hour",
+            "Up is 1 where a replica answers.",
+            prometheus(f"predictor:hydraulic_up:bool{{{HERE}}}", f"up {WHO}"),
+            prometheus(f"predictor:hydraulic_restarts:increase1h{{{HERE}}}", f"restarts {WHO}"),
+            **FROM_0,
+        ),
+        panel(
+            "timeseries",
+            "On one machine: replicas, requests asked again, the shadow's lost copies",
+            "What the router of a local deployment tells; in a cluster this is Kubernetes' and the gateway's.",
             prometheus(f"hydraulic_router_replicas_ready{{{HERE}}}", f"ready {WHO}"),
             prometheus(f"hydraulic_router_replicas_wanted{{{HERE}}}", f"wanted {WHO}"),
-            **NOT_LESS,
-        ),
-        panel(
-            "timeseries",
-            "Restarts, and copies for the shadow",
-            "Scorers that ended by themselves, requests that were asked again, copies that the shadow did not get.",
-            prometheus(f"increase(hydraulic_router_restarts_total{{{HERE}}}{RATE})", f"restarts {WHO}"),
             prometheus(f"increase(hydraulic_router_retries_total{{{PLACE}}}{RATE})", "asked again {{deployment}}"),
             prometheus(
                 f'increase(hydraulic_router_shadow_total{{{PLACE}, outcome!="sent"}}{RATE})',
                 "shadow {{outcome}} {{deployment}}",
             ),
-            **NOT_LESS,
+            **FROM_0,
         ),
     ]
 
 
 def _scorers() -> list[Json]:
-    quantile = f"sum by (le) (rate(http_request_duration_seconds_bucket{{{HERE}}}{RATE}))"
+    def rate(metric: str, by: str = "deployment, predictor") -> str:
+        return f"sum by ({by}) (rate({metric}{{{HERE}}}{RATE}))"
+
     return [
-        row("Scorers, pods among them, as they count themselves"),
+        row("Scorers"),
         panel(
             "timeseries",
-            "Requests a second, by status",
-            "What scorers answered, on every path.",
-            prometheus(f"sum by (status) (rate(http_requests_total{{{HERE}}}{RATE}))", "{{status}}"),
+            "Answers a second, by status",
+            "What scorers answered, on every path, health checks included.",
+            prometheus(rate("http_requests_total", "status"), "{{status}}"),
             unit="reqps",
-            **NOT_LESS,
-        ),
-        panel(
-            "timeseries",
-            "Latency in the scorer",
-            "From the first byte seen to the answer's last; without the router and the network.",
-            *(prometheus(f"histogram_quantile({q}, {quantile})", f"p{q * 100:g}") for q in QUANTILES),
-            unit="s",
-            **NOT_LESS,
+            **FROM_0,
         ),
         panel(
             "timeseries",
             "Rows scored, and rows unlike the training data",
-            "Rows a second, by predictor.",
-            prometheus(f"sum by (deployment, predictor) (rate(hydraulic_rows_total{{{HERE}}}{RATE}))", f"rows {WHO}"),
-            prometheus(
-                f"sum by (deployment, predictor) (rate(hydraulic_anomalous_rows_total{{{HERE}}}{RATE}))", f"odd {WHO}"
-            ),
-            **NOT_LESS,
+            "Rows a second.",
+            prometheus(f"predictor:hydraulic_rows:rate5m{{{HERE}}}", f"rows {WHO}"),
+            prometheus(rate("hydraulic_anomalous_rows_total"), f"odd {WHO}"),
+            **FROM_0,
         ),
         panel(
             "timeseries",
             "Failures of the model, and answers that could not be recorded",
             "Both are 0 when all is well.",
-            prometheus(f"sum(rate(hydraulic_model_failures_total{{{HERE}}}{RATE}))", "model failed"),
-            prometheus(f"sum(rate(hydraulic_record_dropped_total{{{HERE}}}{RATE}))", "not recorded"),
-            **NOT_LESS,
+            prometheus(rate("hydraulic_model_failures_total"), f"model failed {WHO}"),
+            prometheus(rate("hydraulic_record_dropped_total"), f"not recorded {WHO}"),
+            **FROM_0,
         ),
         panel(
             "table",
             "Models that serve",
             "Name, version, digest and engine, as each scorer tells them.",
             prometheus(f"hydraulic_model_info{{{HERE}}}", now=True),
-            size=(24, 6),
-        ),
-    ]
-
-
-def _processes() -> list[Json]:
-    return [
-        row("Processes"),
-        panel(
-            "timeseries",
-            "CPU",
-            "Processors that each process keeps busy.",
-            prometheus(f"rate(process_cpu_seconds_total{{{PLACE}}}{RATE})", PROCESS),
-            **NOT_LESS,
-        ),
-        panel(
-            "timeseries",
-            "Memory",
-            "Resident memory of each process.",
-            prometheus(f"process_resident_memory_bytes{{{PLACE}}}", PROCESS),
-            unit="bytes",
-            **NOT_LESS,
-        ),
-        panel(
-            "table",
-            "Started",
-            "When each process started, and which release it is.",
-            prometheus(f"process_start_time_seconds{{{PLACE}}} * 1000", now=True),
-            size=(12, 7),
-            unit="dateTimeAsIso",
-        ),
-        panel(
-            "table",
-            "Scraped",
-            "Every process that Prometheus asks: 1 where it answered.",
-            prometheus('up{job=~"hydraulic.*"}', now=True),
-            size=(12, 7),
         ),
     ]
 
 
 def _alerts() -> list[Json]:
     return [
-        row("Alerts"),
+        row("Alerts, and our own processes"),
         panel(
             "table",
             "Alerts of Prometheus' rules",
@@ -278,11 +242,21 @@ def _alerts() -> list[Json]:
         panel(
             "timeseries",
             "Findings of the monitor's last look",
-            "How many of them are red, orange, green and grey, where `hydraulic monitor --health-port` is scraped.",
-            *(
-                prometheus(f"sum(hydraulic_monitor_findings_{colour})", colour)
-                for colour in ("red", "orange", "green", "grey")
-            ),
-            **NOT_LESS,
+            "How many are red, orange, green and grey, where the page of `hydraulic monitor --health-port` is scraped.",
+            *(prometheus(f"sum(hydraulic_monitor_findings_{one})", one) for one in ("red", "orange", "green", "grey")),
+            **FROM_0,
+        ),
+        panel(
+            "table",
+            "Scraped",
+            "Every page of metrics that Prometheus asks for: 1 where it answered.",
+            prometheus(f'up{{job=~"{JOBS}"}}', now=True),
+        ),
+        panel(
+            "table",
+            "Started",
+            "When each process started.",
+            prometheus(f'process_start_time_seconds{{job=~"{JOBS}"}} * 1000', now=True),
+            unit="dateTimeAsIso",
         ),
     ]
