@@ -38,7 +38,7 @@ def family(name: str, kind: Kind, text: str, samples: Iterable[tuple[Labels, flo
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} {kind}"
     for labels, value in samples:
-        yield f"{name}{braced(labels)} {value}"
+        yield f"{name}{braced(labels)} {int(value) if isinstance(value, bool) else value}"
 
 
 def one(name: str, kind: Kind, text: str, value: float) -> Iterator[str]:
