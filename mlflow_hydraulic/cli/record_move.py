@@ -8,11 +8,15 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from mlflow_hydraulic.cli.health import Health
 from mlflow_hydraulic.cli.logs import log_to_stderr
 from mlflow_hydraulic.errors import BadInput, Conflict, HydraulicError, Unavailable
 
@@ -32,8 +36,9 @@ log = logging.getLogger("hydraulic.record")
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM or Ctrl-C; then a last pass.")
 @click.option("--to", "url", default="", help="An intake's URL, instead of the store of this machine.")
+@click.option("--health-port", type=click.IntRange(1, 65535), help="With --follow: /livez, /readyz and /metrics there.")
 @click.option("--json", "as_json", is_flag=True, help="Print what a single pass did as JSON.")
-def ship(*, follow: bool, url: str, as_json: bool) -> None:
+def ship(*, follow: bool, url: str, health_port: int | None, as_json: bool) -> None:
     """Bring what scorers have appended to the store, each prediction once, and on to InfluxDB where one is set.
 
     Deployments on this machine keep one running; killed at any moment, the next goes on where it was. To an intake the
@@ -53,13 +58,15 @@ def ship(*, follow: bool, url: str, as_json: bool) -> None:
     log_to_stderr()
     settings = read_settings()
     journal_folder(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if health_port and not follow:
+        raise BadInput("--health-port is for a shipper that goes on: give --follow too")
     if not follow:
         done = _once(settings, url)
         click.echo(json.dumps(vars(done)) if as_json else _told(done))
         return
     try:
         with exclusive(record_folder(settings) / SHIP_LOCK, wait_s=1.0):
-            _follow(settings, url)
+            _follow(settings, url, health_port)
     except Held as held:
         raise Conflict(f"process {held.pid} ships already what is in {journal_folder(settings)}") from held
 
@@ -77,7 +84,30 @@ def _once(settings: Settings, url: str) -> Shipped:
         return done
 
 
-def _follow(settings: Settings, url: str) -> None:
+@dataclass(kw_only=True)
+class _Sum:
+    """What all passes did. beat: when the last one began, by the monotonic clock."""
+
+    beat: float = field(default_factory=time.monotonic)
+    bytes: int = 0
+    deleted: int = 0
+    waiting: int = 0
+    troubles: int = 0
+
+    def add(self, done: Shipped) -> None:
+        self.bytes, self.deleted = self.bytes + done.bytes, self.deleted + done.deleted
+        self.waiting, self.troubles = done.waiting, self.troubles + len(done.troubles)
+
+    def metrics(self) -> dict[str, tuple[str, Callable[[], float]]]:
+        return {
+            "hydraulic_ship_bytes_total": ("Bytes of segments that were stored.", lambda: self.bytes),
+            "hydraulic_ship_segments_total": ("Segments that were stored whole.", lambda: self.deleted),
+            "hydraulic_ship_waiting_bytes": ("Bytes that could not be shipped.", lambda: self.waiting),
+            "hydraulic_ship_troubles_total": ("Segments not read, stores that were away.", lambda: self.troubles),
+        }
+
+
+def _follow(settings: Settings, url: str, health_port: int | None) -> None:
     """Passes until the end is asked for. A destination that is away is asked again, more and more rarely."""
     from mlflow_hydraulic.record.recorder import journal_folder
     from mlflow_hydraulic.record.ship import ship_once
@@ -86,18 +116,23 @@ def _follow(settings: Settings, url: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     os.nice(NICE)
-    pause_s, last = PAUSE_S, False
-    with _Ends(settings, url) as ends:
+    pause_s, last, total = PAUSE_S, False, _Sum()
+    with _Ends(settings, url) as ends, ExitStack() as stack:
         ends.start(ending)
+        if health_port:
+            stack.enter_context(Health(total, health_port, total.metrics(), component="shipper"))
         while not last:
+            total.beat = time.monotonic()
             last = ending.is_set()  # one more pass after it: what was appended before the end is shipped
             try:
                 done = ship_once(journal_folder(settings), ends.destination)
+                total.add(done)
                 for trouble in done.troubles:
                     log.error("%s", trouble)
                 ends.prune()
                 pause_s = PAUSE_S
             except Unavailable as error:
+                total.troubles += 1
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 log.warning("%s; next try in %g s", error, pause_s)
             if not last:
