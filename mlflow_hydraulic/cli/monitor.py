@@ -13,6 +13,7 @@ import click
 from mlflow_hydraulic.cli.grafana import grafana
 from mlflow_hydraulic.cli.health import Health
 from mlflow_hydraulic.cli.logs import log_to_stderr, settings_line
+from mlflow_hydraulic.cli.monitor_report import report
 from mlflow_hydraulic.cli.monitor_status import status
 from mlflow_hydraulic.cli.service_files import prometheus
 from mlflow_hydraulic.cli.signals import stop_on_signals
@@ -83,6 +84,7 @@ def monitor(
 
 monitor.add_command(prometheus)
 monitor.add_command(sla)
+monitor.add_command(report)
 monitor.add_command(status)
 monitor.add_command(grafana)
 

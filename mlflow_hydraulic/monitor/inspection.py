@@ -59,6 +59,7 @@ class Evidence:
     versions: Versions
     looking: Looking
     now: float
+    until: float | None = None  # of a period that is over; None: all that there is
     marks: dict[tuple[Subject, Level], tuple[float, float]] = field(default_factory=dict)  # of this process
 
 
@@ -96,7 +97,7 @@ class Inspection:
         return Inspected(found=tuple(unjudged(self._seat.subject, level, cause, past, self._evidence.now)))
 
     def _drift(self, past: Past) -> Inspected:
-        window = self._rows()
+        window = self.rows()
 
         def judge(elapsed_s: float) -> list[Finding]:
             baseline = self._training().baseline
@@ -106,7 +107,7 @@ class Inspection:
         return self._judged("drift", past, window.until, 0.0, judge)
 
     def _anomaly(self, past: Past) -> Inspected:
-        window = self._rows()
+        window = self.rows()
 
         def judge(elapsed_s: float) -> list[Finding]:
             training = self._training()
@@ -121,9 +122,9 @@ class Inspection:
         return self._judged("anomaly", past, window.until, 0.0, judge)
 
     def _accuracy(self, past: Past) -> Inspected:
-        window, rule = self._rows(), self._evidence.looking.accuracy
+        window, rule = self.rows(), self._evidence.looking.accuracy
         since = self._evidence.now - rule.window_s
-        rows = self._labelled(window, since)
+        rows = self.labelled(window, since)
         arrived = float(rows.arrived.max()) if len(rows) else 0.0
         until = min(max(window.until, arrived), self._evidence.now)
 
@@ -174,7 +175,7 @@ class Inspection:
             again=tuple(one for one in past.newest if one.colour != "grey"),
         )
 
-    def _rows(self) -> Window:
+    def rows(self) -> Window:
         """The last rows of this predictor and version; `NotFound` where there is none within the window."""
         if self._window is None:
             self._window = self._read()
@@ -193,6 +194,7 @@ class Inspection:
                         predictor=seat.subject.predictor,
                         version=version,
                         since=self._evidence.now - looking.window_s,
+                        until=self._evidence.until,
                         last_rows=looking.rows,
                     )
                     break
@@ -219,7 +221,7 @@ class Inspection:
         except HydraulicError:  # drift says why; accuracy needs no baseline
             return 1
 
-    def _labelled(self, window: Window, since: float) -> Labelled:
+    def labelled(self, window: Window, since: float) -> Labelled:
         seat, found = self._seat, []
         if self._evidence.actuals is not None:
             found = [

@@ -143,8 +143,8 @@ class Watch:
         )
 
     def _evidence(self, stack: ExitStack, now: datetime) -> Evidence:
-        record = _opened(stack, self._watched.record)
-        actuals = _opened(stack, self._watched.actuals)
+        record = opened(stack, self._watched.record)
+        actuals = opened(stack, self._watched.actuals)
         if record is not None and actuals is not None:
             try:
                 actuals.join(record)
@@ -227,14 +227,14 @@ def _joined(one: Inspected, other: Inspected) -> Inspected:
 Opened = TypeVar("Opened", Store, ActualStore)
 
 
-def _opened(stack: ExitStack, opener: Callable[[], Opened]) -> Opened | None:
+def opened(stack: ExitStack, opener: Callable[[], Opened]) -> Opened | None:
     """What is there; None, and why in the log, where it cannot be opened: then deployments are grey."""
     try:
-        opened = opener()
+        found = opener()
     except NotFound:
         return None
     except HydraulicError as error:
         log.warning("%s", error)
         return None
-    stack.callback(opened.close)
-    return opened
+    stack.callback(found.close)
+    return found

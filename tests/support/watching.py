@@ -89,7 +89,7 @@ class World:
         self.versions = Trained(folder=lambda _: folder, measured=lambda _: self.measured)
         self.sent = 0
 
-    def ask(self, deployment: str, rows: Rows, *, version: int = 3, right: float = 0.9) -> list[str]:
+    def ask(self, deployment: str, rows: Rows, *, version: int = 3, right: float = 0.99) -> list[str]:
         """Record one request a row, a second apart, the last one now; the ids."""
         served = Served(
             target="seldon-local",
