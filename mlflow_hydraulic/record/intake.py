@@ -167,6 +167,9 @@ class Intake:
         yield from family("hydraulic_intake_requests_total", "counter", "Requests answered.", requests)
         events = [({"kind": kind}, count) for kind, count in kinds]
         yield from family("hydraulic_intake_events_total", "counter", "CloudEvents taken.", events)
+        actuals = sorted((name[8:], count) for name, count in self.counts.items() if name.startswith("actuals_"))
+        told = [({"outcome": outcome}, count) for outcome, count in actuals]
+        yield from family("hydraulic_intake_actuals_total", "counter", "True values taken by POST /actuals.", told)
         taken = self.counts["predictions"]
         yield from one(
             "hydraulic_intake_predictions_total", "counter", "Predictions of segments that were sent.", taken
