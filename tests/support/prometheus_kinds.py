@@ -35,6 +35,10 @@ ENDPOINT: Json = {
         "interval": DURATION,
         "scrapeTimeout": DURATION,
         "honorLabels": {"type": "boolean"},
+        "relabelings": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"sourceLabels": TEXTS, "targetLabel": TEXT}},
+        },
     },
 }
 
