@@ -89,8 +89,7 @@ def counts(values: Sequence[float], begin: str, end: str, title: str) -> str:
         for i, h in enumerate(tall)
         if h
     )
-    most = f'<text x="{LEFT}" y="{TOP + 4}">{highest:.3g}</text>' if highest > 1e-9 else ""
-    return _svg(bars + most + _axis(WIDTH * 2) + _ends(begin, end, WIDTH * 2), title, WIDTH * 2)
+    return _svg(bars + _axis(WIDTH * 2) + _ends(begin, end, WIDTH * 2), title, WIDTH * 2)
 
 
 def _axis(width: int = WIDTH) -> str:

@@ -35,15 +35,20 @@ td.n{font-variant-numeric:tabular-nums;white-space:nowrap}
 .c{font-weight:700;white-space:nowrap}.c::before{content:"";display:inline-block;width:.65em;height:.65em;
 border-radius:50%;background:currentColor;margin-right:.4em}
 .red{color:var(--red)}.orange{color:var(--orange)}.green{color:var(--green)}.grey{color:var(--grey)}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(7rem,1fr));gap:.6rem;font-size:.9rem;
+margin:.6rem 0}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(16rem,1fr));gap:.8rem}
 figure{margin:0;break-inside:avoid}figcaption{font-size:.85rem;overflow-wrap:anywhere}
-svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:10px}
+svg{width:100%;max-width:42rem;height:auto;display:block}svg text{fill:var(--soft);font-size:10px}
 .base{fill:var(--base)}.line{fill:none;stroke:var(--mark);stroke-width:1.5}.axis{stroke:var(--line)}
 .bar{fill:var(--mark)}.s0{fill:var(--s0)}.s1{fill:var(--s1)}.s2{fill:var(--s2)}.s3{fill:var(--s3)}.s4{fill:var(--s4)}
 .s5{fill:var(--s5)}.key span{display:inline-block;margin-right:1rem;font-size:.85rem}
 .key svg{display:inline-block;width:.8em;height:.8em;margin-right:.3em}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;font-size:.9rem;margin:.8rem 0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+@media (max-width:40rem){.rows tr:first-child{display:none}.rows tr{display:block;padding:.4rem 0;
+border-bottom:1px solid var(--line)}.rows td{display:inline;border:0;padding-right:.5rem}.rows td.why{display:block}
+svg text{font-size:14px}.plots svg text{font-size:10px}}
 @media print{body{max-width:none;padding:0;font-size:11px}.card{break-inside:avoid}
 :root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--card:#fff;--base:#ccc;--mark:#b3470b;--red:#b42318;
 --orange:#a15c00;--green:#1a7f37;--grey:#555;--s0:#2f6fb0;--s1:#c9772b;--s2:#3f8f5b;--s3:#8a5bb0;--s4:#a34a5c;--s5:#5f6b76}}
@@ -107,10 +112,8 @@ def _facts(report: Report) -> str:
 def _service(report: Report) -> str:
     said = report.service
     shown = [(name, "unknown" if (v := said.get(key)) is None else how(v)) for key, (name, how) in UNITS.items()]
-    cells = "".join(f"<th>{escape(name)}</th>" for name, _ in shown)
-    values = "".join(f'<td class="n">{escape(text)}</td>' for _, text in shown)
-    table = f'<div class="wide"><table><tr>{cells}</tr><tr>{values}</tr></table></div>'
-    return f"<h2>Service</h2>{table}{_findings(report.service_findings)}"
+    cells = "".join(f'<div><span class="soft">{escape(name)}</span><br>{escape(text)}</div>' for name, text in shown)
+    return f'<h2>Service</h2><div class="figures">{cells}</div>{_findings(report.service_findings)}'
 
 
 def _predictor(one: PredictorReport) -> Iterable[str]:
@@ -125,8 +128,9 @@ def _predictor(one: PredictorReport) -> Iterable[str]:
             f"data.</p><h3>Predictions over time</h3>{_key(one.course.labels)}"
         )
         yield charts.shares(one.course.by_label, begin, end, "shares of predicted classes over time")
-        yield f"<h3>Rows over time</h3>{charts.counts(one.course.rows, begin, end, 'rows over time')}"
-        yield f"<h3>Odd rows over time</h3>{charts.counts(one.course.odd, begin, end, 'odd rows over time')}"
+        for name, values in (("Rows", one.course.rows), ("Odd rows", one.course.odd)):
+            most = f'<span class="soft">(at most {max(values):,.0f} in one bar)</span>'
+            yield f"<h3>{name} over time {most}</h3>{charts.counts(values, begin, end, f'{name} over time')}"
     drift = [finding for finding in one.findings if finding.level == "drift"]
     yield f"<h3>Drift</h3>{_findings(drift)}"
     if one.inputs:
@@ -169,12 +173,17 @@ def _findings(found: Sequence[Finding]) -> str:
         return '<p class="grey">nobody looked at it yet</p>'
     head = "<tr><th>check</th><th>colour</th><th>why</th><th>p</th></tr>"
     rows = "".join(
-        f"<tr><td>{escape('/'.join(filter(None, (one.subject.predictor, one.rule))))}</td>"
-        f"<td>{_colour(one.colour)}</td>"
-        f'<td>{escape(one.cause)}</td><td class="n">{_number(one.numbers.get("p_value"))}</td></tr>'
+        f"<tr><td>{escape(_check(one))}</td><td>{_colour(one.colour)}</td>"
+        f'<td class="why">{escape(one.cause)}</td><td class="n">{_number(one.numbers.get("p_value"))}</td></tr>'
         for one in found
     )
-    return f'<div class="wide"><table>{head}{rows}</table></div>'
+    return f'<div class="wide"><table class="rows">{head}{rows}</table></div>'
+
+
+def _check(finding: Finding) -> str:
+    """The rule; of the service level, where predictors stand in one table, with whose it is."""
+    whose = f"{finding.subject.predictor} " if finding.level == "service" and finding.subject.predictor else ""
+    return f"{whose}{finding.rule}"
 
 
 def _alerts(report: Report) -> str:
@@ -185,10 +194,10 @@ def _alerts(report: Report) -> str:
         f'<tr><td class="n">{escape(one.at[:19].replace("T", " "))}</td>'
         f"<td>{escape(f'{one.key.level} {one.key.rule}')}</td><td>{escape(one.what)}</td>"
         f"<td>{_colour(one.colour if one.is_open else 'green')}</td>"
-        f"<td>{escape(one.by)}</td><td>{escape(one.reason or one.cause)}</td></tr>"
+        f"<td>{escape(one.by)}</td><td class='why'>{escape(one.reason or one.cause)}</td></tr>"
         for one in report.story
     )
-    return f'<h2>Alerts</h2><div class="wide"><table>{head}{rows}</table></div>'
+    return f'<h2>Alerts</h2><div class="wide"><table class="rows">{head}{rows}</table></div>'
 
 
 def _key(labels: Sequence[str]) -> str:
