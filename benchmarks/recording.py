@@ -2,6 +2,7 @@
 
 Throughput: one scorer that records and one that does not, loaded in turn for short spells, one row of JSON a request;
 the ratio is taken pair by pair, and the order in a pair alternates. Once alone, once while a shipper stores the rows.
+Beside it the same ratio of processor time for each request, which other work on the machine does not swing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -51,27 +53,45 @@ def throughput(forest: Forest, folder: Path, pairs: int, seconds: float, *, ship
             stack.enter_context(running(command, port=port, ready="/v2/health/ready", log=log, environ=environ))
         if shipped:
             _start_shipper(stack, folder)
-        return [_ratio(forest, ports, folder, pairs, seconds, connections, shipped) for connections in CONNECTIONS]
+        suffix = ", with a shipper at work" if shipped else ""
+        return [
+            row for connections in CONNECTIONS for row in _ratios(forest, ports, pairs, seconds, connections, suffix)
+        ]
 
 
-def _ratio(
-    forest: Forest, ports: dict[str, int], folder: Path, pairs: int, seconds: float, connections: int, shipped: bool
-) -> Row:
+def _ratios(
+    forest: Forest, ports: dict[str, int], pairs: int, seconds: float, connections: int, suffix: str
+) -> list[Row]:
     ratios: list[float] = []
     seen: dict[str, list[float]] = {"on": [], "off": []}
+    spent: dict[str, list[float]] = {"on": [], "off": []}
     for number in range(pairs):
         for mode in ("on", "off") if number % 2 else ("off", "on"):
+            before = _counts(ports[mode])
             load = run_load(ports[mode], "/invocations", forest.body, connections=connections, seconds=seconds)
+            after = _counts(ports[mode])
             seen[mode].append(load.per_second)
+            spent[mode].append(1e6 * (after[0] - before[0]) / (after[1] - before[1]))
         ratios.append(seen["on"][-1] / seen["off"][-1])
         say(f"{connections} connections, pair {number + 1} of {pairs}: {ratios[-1]:.3f}")
     plural = "s" if connections > 1 else ""
-    what = f"requests/s recording at {connections} connection{plural}, against not recording"
+    where = f"recording at {connections} connection{plural}, against not recording{suffix}"
     detail = {"ratio": spread(ratios), **{mode: spread(values) for mode, values in seen.items()}}
-    if not shipped:
-        detail["journal bytes"] = {"now": float(sum(path.stat().st_size for path in folder.rglob("*.seg")))}
-    suffix = ", with a shipper at work" if shipped else ""
-    return Row(what=what + suffix, measured=median(ratios), asked=ASKED, detail=detail)
+    each = [off / on for on, off in zip(spent["on"], spent["off"], strict=True)]
+    cpu = {f"us {mode}": spread(values) for mode, values in spent.items()}
+    return [
+        Row(what=f"requests/s {where}", measured=median(ratios), asked=ASKED, detail=detail),
+        Row(what=f"requests for a second of processor time {where}", measured=median(each), asked=ASKED, detail=cpu),
+    ]
+
+
+def _counts(port: int) -> tuple[float, float]:
+    """Processor time that the scorer has used, in s, and requests that it has answered."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
+        lines = page.read().decode().splitlines()
+    cpu = next(float(line.split()[-1]) for line in lines if line.startswith("process_cpu_seconds_total "))
+    asked = sum(float(line.split()[-1]) for line in lines if line.startswith("http_requests_total{"))
+    return cpu, asked
 
 
 def _start_shipper(stack: ExitStack, folder: Path) -> None:

@@ -2,9 +2,9 @@
 
     FOLDER/<ns>-<pid>-<random>.seg    segments; the process that writes one holds an exclusive flock(2) on it
 
-A segment is a head frame and then frames of predictions, gaps and minutes (`frames`, `entries`). Once `flush` has
-returned, write(2) has: the bytes are the kernel's. Every answer goes out after that (`scoring.wire` holds answers of
-one turn of the event loop, so that they share one write), and the death of the process, SIGKILL included, loses none
+A segment is a head frame, then frames of predictions, gaps, minutes and feedback (`frames`, `entries`). Once `flush`
+has returned, write(2) has: the bytes are the kernel's. Every answer goes out after that (`scoring.wire` holds answers
+of one turn of the event loop, so that they share one write), and the death of the process, SIGKILL included, loses none
 that a caller has got. What a SIGKILL can lose: answers that nobody has got yet. What a crash of the machine can lose:
 what the kernel had not written back, some 30 seconds at Linux' defaults.
 """
@@ -18,11 +18,10 @@ import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import msgspec
-
-from mlflow_hydraulic.record.entries import Entry, Feedback, Gap, Head, Minute, encode
-from mlflow_hydraulic.record.frames import Kind, frame
+from mlflow_hydraulic.record.entries import Feedback, Gap, Head, Minute, encode
+from mlflow_hydraulic.record.frames import FEEDBACK, GAP, HEAD, MINUTE, PREDICTIONS, frame
 
 try:
     import fcntl
@@ -34,12 +33,6 @@ NEW = ".new"
 SEGMENT_BYTES = 64 * 2**20
 SEGMENT_AGE_NS = 60 * 10**9
 LOOK_NS = 10**9  # how often the folder's size is looked at
-KINDS: dict[type[msgspec.Struct], Kind] = {
-    Entry: Kind.PREDICTION,
-    Gap: Kind.GAP,
-    Minute: Kind.MINUTE,
-    Feedback: Kind.FEEDBACK,
-}
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +41,8 @@ class Journal:
     """One process's journal. For one thread.
 
     max_bytes: of all segments in the folder; beyond it nothing is appended, so that a shipper that is gone fills no
-    disk. written, dropped: answers that were appended, and that could not be. trouble: why not; "" while all is well.
+    disk. held: predictions that the next `flush` writes, as tuples of an `Entry`'s fields. written, dropped: answers
+    that were appended, and that could not be. trouble: why not; "" while all is well.
     """
 
     def __init__(
@@ -68,42 +62,26 @@ class Journal:
         self._size = self._end_ns = self._looked_ns = self._due_ns = 0
         self._full = False
         self._gap: Gap | None = None
-        self._held: list[bytes] = []
-        self._held_answers = self._ns = 0
+        self.held: list[tuple[Any, ...]] = []
         if fcntl is None:
             raise OSError("a prediction record needs file locks of Linux or macOS; on Windows run it under WSL")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def append(self, value: Entry | Minute | Feedback, ns: int, answers: int = 1) -> None:
-        """Append to what the next `flush` writes."""
-        self._held.append(frame(KINDS[type(value)], encode(value)))
-        self._held_answers += answers
-        self._ns = ns
-
     def flush(self) -> bool:
-        """Write what was appended; False where that is not possible, which is counted, and written down later."""
-        held = self._held
+        """Write what is held; False where that is not possible, which is counted, and written down later."""
+        held = self.held
         if not held:
             return True
-        data = held[0] if len(held) == 1 else b"".join(held)
-        answers, self._held, self._held_answers = self._held_answers, [], 0
-        try:
-            if self._ns > self._due_ns or self._size > self._segment_bytes:
-                self._prepare(self._ns)
-            if self._gap is not None:
-                self._write_gap()
-            self._write(data)
-        except OSError as error:
-            self._failed(error, self._ns, answers)
-            return False
-        self.written += answers
-        return True
+        self.held = []
+        return self._append(PREDICTIONS, held, held[-1][0], len(held))
+
+    def tell(self, minute: Minute) -> bool:
+        """Write down a minute, as `flush` does predictions."""
+        return self._append(MINUTE, minute, minute.until_ns, minute.answers)
 
     def hear(self, feedback: Feedback) -> bool:
         """Write down feedback; False where that is not possible: its sender is told, so nothing is missing."""
-        self.flush()
-        self.append(feedback, feedback.ns, answers=0)
-        return self.flush()
+        return self._append(FEEDBACK, feedback, feedback.ns, 0)
 
     def settle(self) -> None:
         """Write down the gap that is open, if that is possible now; called when somebody asks how things are."""
@@ -119,7 +97,7 @@ class Journal:
         """Write down that answers are missing for a reason of their own."""
         try:
             self._prepare(gap.until_ns)
-            self._write(frame(Kind.GAP, encode(gap)))
+            self._write(frame(GAP, encode(gap)))
         except OSError as error:
             log.error("%d answers are not recorded (%s): %s", gap.answers, gap.reason, error)  # noqa: TRY400 - told
 
@@ -129,6 +107,19 @@ class Journal:
         if self._gap is not None:
             log.error("%d answers are not recorded: %s", self._gap.answers, self._gap.reason)
         self._end_segment()
+
+    def _append(self, kind: int, value: object, ns: int, answers: int) -> bool:
+        try:
+            if ns > self._due_ns or self._size > self._segment_bytes:
+                self._prepare(ns)
+            if self._gap is not None:
+                self._write_gap()
+            self._write(frame(kind, encode(value)))
+        except OSError as error:
+            self._failed(error, ns, answers)
+            return False
+        self.written += answers
+        return True
 
     def _prepare(self, ns: int) -> None:
         """A segment that may be written to; `OSError` where the folder is as full as it may be, or the disk is."""
@@ -153,7 +144,7 @@ class Journal:
         self._size = 0
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX)
-            self._write(frame(Kind.HEAD, encode(self._head)))
+            self._write(frame(HEAD, encode(self._head)))
             making.rename(path)
         except OSError:
             self._end_segment()
@@ -178,7 +169,7 @@ class Journal:
 
     def _write_gap(self) -> None:
         if self._gap is not None:
-            self._write(frame(Kind.GAP, encode(self._gap)))
+            self._write(frame(GAP, encode(self._gap)))
             log.warning("recording again; %d answers are not recorded: %s", self._gap.answers, self._gap.reason)
             self._gap, self.trouble = None, ""
 

@@ -8,7 +8,7 @@ import requests
 
 from mlflow_hydraulic.errors import BadData, BadInput, Unavailable
 from mlflow_hydraulic.record.entries import Head, encode
-from mlflow_hydraulic.record.frames import Kind, frame
+from mlflow_hydraulic.record.frames import HEAD, frame
 from mlflow_hydraulic.settings import Settings
 
 TIMEOUT_S = 60.0
@@ -31,7 +31,7 @@ class Remote:
         return self._ask("GET", segment, {}, b"")
 
     def take(self, segment: str, head: Head, start: int, data: bytes, *, final: bool) -> int:
-        body = frame(Kind.HEAD, encode(head)) + data
+        body = frame(HEAD, encode(head)) + data
         return self._ask("POST", segment, {"start": str(start), "final": "1" if final else "0"}, body)
 
     def _ask(self, method: str, segment: str, parameters: dict[str, str], body: bytes) -> int:

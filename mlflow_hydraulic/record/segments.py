@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,13 +19,13 @@ from mlflow_hydraulic.record.entries import (
     Gap,
     Head,
     Minute,
-    decode_entry,
+    decode_entries,
     decode_feedback,
     decode_gap,
     decode_head,
     decode_minute,
 )
-from mlflow_hydraulic.record.frames import HEADER, MAGIC, Damage, Frame, Kind, scan
+from mlflow_hydraulic.record.frames import FEEDBACK, GAP, HEAD, HEADER, MAGIC, MINUTE, PREDICTIONS, Damage, Frame, scan
 from mlflow_hydraulic.record.journal import SUFFIX
 from mlflow_hydraulic.record.store import Chunk
 
@@ -87,7 +86,7 @@ def read_head(name: str, data: bytes) -> Head:
     if not data.startswith(MAGIC):
         raise BadData(name, "not a segment of a prediction record: move the file away")
     first = next(scan(data), None)
-    if not isinstance(first, Frame) or first.kind != Kind.HEAD:
+    if not isinstance(first, Frame) or first.kind != HEAD:
         raise BadData(name, "its head is damaged, so nobody knows whose predictions these are: move the file away")
     try:
         head = decode_head(first.payload)
@@ -107,11 +106,11 @@ def chunk_of(name: str, head: Head, start: int, data: bytes, *, final: bool) -> 
     gaps: list[Gap] = []
     minutes: list[Minute] = []
     feedback: list[Feedback] = []
-    readers: dict[int, tuple[Callable[[Any], Any], list[Any]]] = {
-        Kind.PREDICTION: (decode_entry, entries),
-        Kind.GAP: (decode_gap, gaps),
-        Kind.MINUTE: (decode_minute, minutes),
-        Kind.FEEDBACK: (decode_feedback, feedback),
+    readers: dict[int, Callable[[memoryview], None]] = {
+        PREDICTIONS: lambda payload: entries.extend(decode_entries(payload)),
+        GAP: lambda payload: gaps.append(decode_gap(payload)),
+        MINUTE: lambda payload: minutes.append(decode_minute(payload)),
+        FEEDBACK: lambda payload: feedback.append(decode_feedback(payload)),
     }
     lost = end = 0
     for found in scan(data):
@@ -119,9 +118,8 @@ def chunk_of(name: str, head: Head, start: int, data: bytes, *, final: bool) -> 
         if isinstance(found, Damage):
             lost += found.end - found.start
         elif found.kind in readers:
-            decode, values = readers[found.kind]
             try:
-                values.append(decode(found.payload))
+                readers[found.kind](found.payload)
             except msgspec.DecodeError:
                 lost += len(found.payload)
         # A head is known; a kind that a newer version writes is none of ours.

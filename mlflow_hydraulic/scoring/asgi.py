@@ -141,7 +141,7 @@ class ScorerApp:
                     cells=cells,
                     scores=scores,
                     anomalous=None if scores is None else scores.anomalous,
-                    held=scope.get("extensions", NOTHING).get(HELD),
+                    held=scope.get("state", NOTHING).get(HELD),
                 ):
                     answer = dialect.error(RequestProblem(503, NOT_RECORDED))
             start, content = self._messages(answer, prediction_id, bodiless=method == "HEAD")

@@ -1,7 +1,7 @@
 """uvicorn's httptools protocol with one write for an answer instead of two (headers, body). Used by `scoring.server`.
 
 Each write is a system call that wakes the caller; for a small answer it costs more than scoring a row does. A request's
-scope has its transport under `extensions`, so that the application can have something done before the answer goes out.
+scope has its transport under `state`, so that the application can have something done before the answer goes out.
 """
 
 from __future__ import annotations
@@ -64,9 +64,5 @@ class ScorerProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:  # Any: as uvicorn's own, narrower than asyncio's
         held = HeldTransport(transport, self.loop)
-        self._extensions = {HELD: held}
+        self.app_state = {**self.app_state, HELD: held}
         super().connection_made(held)  # type: ignore[arg-type]  # all that is used of it
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]  # ASGI: any name, any value

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
 from mlflow_hydraulic.record.entries import Entry, Head, head_of
 from mlflow_hydraulic.record.journal import Journal
@@ -60,7 +61,7 @@ def append(to: Journal, entries: Sequence[Entry]) -> list[bool]:
     """Each in a write of its own; whether it could be."""
     done = []
     for one in entries:
-        to.append(one, one.ns)
+        to.held.append(structs.astuple(one))
         done.append(to.flush())
     return done
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_hydraulic.record.frames import HEADER, MAGIC, Damage, Frame, Kind, frame, scan
+from mlflow_hydraulic.record.frames import GAP, HEADER, MAGIC, PREDICTIONS, Damage, Frame, frame, scan
 
 payloads = st.lists(st.binary(max_size=60) | st.just(MAGIC) | st.just(MAGIC * 3 + b"\x05\0\0\0"), max_size=8)
 
@@ -20,7 +20,7 @@ def end_of(data: bytes) -> int:
 
 @given(payloads)
 def test_what_was_framed_is_found(written: list[bytes]) -> None:
-    data = b"".join(frame(Kind.PREDICTION, payload) for payload in written)
+    data = b"".join(frame(PREDICTIONS, payload) for payload in written)
     assert whole(data) == written
     assert end_of(data) == len(data)
     assert not any(isinstance(found, Damage) for found in scan(data))
@@ -28,7 +28,7 @@ def test_what_was_framed_is_found(written: list[bytes]) -> None:
 
 @given(payloads, st.data())
 def test_a_torn_tail_costs_the_last_frame_only(written: list[bytes], data: st.DataObject) -> None:
-    frames = [frame(Kind.PREDICTION, payload) for payload in written]
+    frames = [frame(PREDICTIONS, payload) for payload in written]
     joined = b"".join(frames)
     cut = data.draw(st.integers(0, len(joined)))
     kept = 0
@@ -37,12 +37,12 @@ def test_a_torn_tail_costs_the_last_frame_only(written: list[bytes], data: st.Da
             break
         kept += size
     assert end_of(joined[:cut]) == kept, "the tail is left for later: it may be in the middle of its writing"
-    assert b"".join(frame(Kind.PREDICTION, payload) for payload in whole(joined[:cut])) == joined[:kept]
+    assert b"".join(frame(PREDICTIONS, payload) for payload in whole(joined[:cut])) == joined[:kept]
 
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=8), st.data())
 def test_a_flipped_bit_costs_one_frame_and_is_seen(written: list[bytes], data: st.DataObject) -> None:
-    frames = [frame(Kind.PREDICTION, payload) for payload in written]
+    frames = [frame(PREDICTIONS, payload) for payload in written]
     joined = bytearray(b"".join(frames))
     bit = data.draw(st.integers(0, 8 * len(joined) - 1))
     joined[bit // 8] ^= 1 << bit % 8
@@ -67,7 +67,7 @@ def test_foreign_bytes_are_no_frames_and_break_nothing(data: bytes) -> None:
 
 
 def test_the_header_is_as_documented() -> None:
-    written = frame(Kind.GAP, b"abc")
+    written = frame(GAP, b"abc")
     assert written[:4] == b"\xf5Hyr"
     assert (len(written), HEADER.size) == (16, 13)
     assert written[4:9] == b"\x03\0\0\0\x03"

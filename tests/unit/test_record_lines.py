@@ -60,7 +60,7 @@ def test_rows_are_points_of_their_own() -> None:
     tags = {line.split(" ", 1)[0] for line in written}
     assert tags == {
         "hydraulic_prediction,target=seldon-local,namespace=prod,deployment=cooler,predictor=default,"
-        "model=hydraulic-cooler,version=7,replica=s1"
+        "model=hydraulic-cooler,version=7,replica=s1,class=20"
     }
     assert lines(prediction([[1.0, 2.0]]), replica="s2")[0].split(" ")[0] not in tags
 
