@@ -56,7 +56,7 @@ def prometheus(*, output: Path | None, targets: tuple[str, ...]) -> None:
         output.mkdir(parents=True, exist_ok=True)
         for name in SHIPPED:
             if name != "prometheus.yml" or not (output / name).exists():
-                text = (files("mlflow_hydraulic.monitor") / "prometheus" / name).read_text(encoding="utf-8")
+                text = (files("mlflow_hydraulic.monitor.prometheus") / name).read_text(encoding="utf-8")
                 (output / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise Failed(f"{output}: cannot be written: {error}") from error

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mlflow_hydraulic.errors import BadInput
@@ -27,7 +27,8 @@ COARSE_S = 3600
 FINE_KEPT_S = 2 * 86_400
 KEPT_S = 35 * 86_400
 GAP_S = 300.0  # between two looks; after a longer one nobody knows whether it was up meanwhile
-FORGET_S = 86_400.0  # a predictor that nobody tells of for so long begins anew
+DAY_S = 86_400.0
+FORGET_S = DAY_S  # a predictor that nobody tells of for so long begins anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +85,14 @@ def record_counters(
 
 
 def read_history(connection: Connection, subject: Subject, since_s: float) -> History:
-    """What is known of a deployment from `since_s` on, s since 1970."""
+    """What is known of a deployment from `since_s` on, s since 1970; of its predictors, of the last day only."""
     key = _key(subject)
     mark = _mark(connection, key)
     if mark is None:
         return History(subject=subject)
-    mine = (service.c.key == key, service.c.start + service.c.length > since_s)
+    end = service.c.start + service.c.length
+    lately = or_(service.c.predictor == "", end > max(since_s, mark.at - DAY_S))
+    mine = (service.c.key == key, end > since_s, lately)
     rows = connection.execute(select(service).where(*mine).order_by(service.c.start))
     slices: dict[str, list[Slice]] = {}
     for row in rows.mappings():

@@ -136,8 +136,9 @@ def test_short_rows_become_hours_and_end_and_nothing_is_lost_meanwhile(evidence:
     end = NOON + step * looks
     seen = history(evidence)
     level = seen.served(NOON, end).level
+    assert {one.start >= end - 2 * 86_400 for one in seen.slices["v1"]} == {True}, "of predictors, the last day"
     assert (level.requests, level.errors) == (60 * looks, looks // 2)
-    lengths = [one.length for one in seen.slices["v1"]]
+    lengths = [one.length for one in seen.slices[""]]
     assert (lengths.count(3600), lengths.count(step)) == (24, 2 * 24 * 6)
     assert seen.served(NOON, NOON + 7200).level.requests == 720
     with evidence.connect() as connection:

@@ -30,7 +30,7 @@ from tests.services import free_port
 from tests.support.local import kill_leftovers, until
 
 ROWS = make_rows(2, seed=3).to_numpy().tolist()
-SHIPPED = Path(str(files("mlflow_hydraulic.monitor"))) / "prometheus"
+SHIPPED = Path(str(files("mlflow_hydraulic.monitor.prometheus")))
 DEADLINE_S = 60.0
 
 

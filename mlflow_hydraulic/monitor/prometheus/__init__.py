@@ -1,0 +1,1 @@
+"""Rules and a configuration for Prometheus, as files: what `hydraulic monitor prometheus` writes. No code."""
