@@ -50,7 +50,10 @@ def _counters(cluster: Cluster, namespace: str, pods: Sequence[Json]) -> Counter
         read = _read(cluster, namespace, one, restarts)
         if read is None:
             return None
-        bounds, processes[one["metadata"]["name"]] = read
+        found, processes[one["metadata"]["name"]] = read
+        if bounds and found and found != bounds:
+            return None  # of two releases of the scorer: their buckets cannot be added up
+        bounds = bounds or found  # a pod that nobody has asked yet tells no buckets
     return Counters(processes=processes, bounds_s=bounds, ready=sum(map(is_ready, pods)), wanted=len(pods))
 
 
@@ -58,8 +61,13 @@ def _read(cluster: Cluster, namespace: str, one: Json, restarts: int) -> tuple[t
     place = f"{one['metadata']['name']}:{_port(one)}"
     try:
         page = list(samples(cluster.text(POD.path(namespace, place, "proxy/metrics"), {})))
-    except HydraulicError:
-        return None
+        return _process(page, restarts)
+    except (HydraulicError, ValueError, OverflowError):
+        return None  # the last two: another server's page, with "2xx" for a status, or no number
+
+
+def _process(page: Sequence[Sample], restarts: int) -> tuple[tuple[float, ...], Process] | None:
+    """What a page tells; None where it is not our scorer's. `ValueError` or `OverflowError` for values unlike ours."""
     started = next((sample.value for sample in page if sample.name == STARTED), None)
     if started is None:
         return None

@@ -40,14 +40,15 @@ def pods(seldon: Rig, name: str) -> list[str]:
 
 
 @contextmanager
-def pages(seldon: Rig, **predictors: Metrics) -> Iterator[None]:
-    """Every pod of these predictors shows this page."""
+def pages(seldon: Rig, **shown: Metrics | bytes) -> Iterator[None]:
+    """Every pod of these predictors shows this page; of "v2_1" the second pod of v2 alone does."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name, _, path = self.path.lstrip("/").partition("/")
-            body = predictors[name].page() if path == "metrics" else b""
+            held = shown[name]
+            body = (held if isinstance(held, bytes) else held.page()) if path == "metrics" else b""
             self.send_response(200 if body else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -59,8 +60,9 @@ def pages(seldon: Rig, **predictors: Metrics) -> Iterator[None]:
     server.RequestHandlerClass = Page
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    for name in predictors:
-        for pod in pods(seldon, name):
+    for name in shown:
+        predictor_name, _, place = name.partition("_")
+        for pod in pods(seldon, predictor_name)[slice(int(place), None) if place else slice(None)]:
             seldon.fake.kube.back("prod", f"pods/{pod}", f"http://127.0.0.1:{server.server_port}/{name}")
     try:
         yield
@@ -113,6 +115,42 @@ def test_a_pod_that_does_not_tell_makes_its_predictor_unknown_and_no_other(seldo
     with pages(seldon, v1=metrics()):
         assert set(service_level(seldon.cluster, "prod", "cooler", total_s=0.3)) == {"v1"}
     assert service_level(seldon.cluster, "prod", "none") == {}
+
+
+def test_a_replica_that_nobody_asked_yet_hides_no_durations(seldon: Rig) -> None:
+    asked, idle = metrics(), metrics()
+    with pages(seldon, v2=asked, v2_1=idle):
+        mark = service_level(seldon.cluster, "prod", "cooler")
+        for _ in range(30):
+            asked.answered("POST", "/predict", 200, 0.004)
+        level = since(mark["v2"], service_level(seldon.cluster, "prod", "cooler")["v2"])
+    assert (level.requests, level.ready) == (30, 2)
+    assert level.quantile_s(0.99) == pytest.approx(0.005, abs=0.0002)
+    assert judge(RULES, level, None, 60).verdict is Verdict.GOOD
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        b'http_requests_total{method="POST",status="2xx"} 3',
+        b'http_requests_total{method="POST",status="200"} NaN',
+        b'http_requests_total{method="POST",status="200"} +Inf',
+        b'http_request_duration_seconds_bucket{method="POST",le="much"} 3',
+        b'http_request_duration_seconds_bucket{method="POST",le="0.1"} NaN',
+    ],
+)
+def test_another_servers_page_is_no_page_and_stops_nobody(seldon: Rig, sample: bytes) -> None:
+    with pages(seldon, v1=metrics(), v2=b"process_start_time_seconds 1.0\n" + sample + b"\n"):
+        assert set(service_level(seldon.cluster, "prod", "cooler", total_s=2.0)) == {"v1"}
+
+
+def test_buckets_of_two_releases_are_not_added_up(seldon: Rig) -> None:
+    new = metrics()
+    new.answered("POST", "/predict", 200, 0.004)
+    bucket = b'http_request_duration_seconds_bucket{method="POST",le="%s"} 1\n'
+    other = b"process_start_time_seconds 1.0\n" + bucket % b"7.5" + bucket % b"+Inf"
+    with pages(seldon, v1=metrics(), v2=new, v2_1=other):
+        assert set(service_level(seldon.cluster, "prod", "cooler")) == {"v1"}
 
 
 def test_pods_that_cannot_be_listed_are_no_pods_that_are_not_there(seldon: Rig) -> None:
