@@ -77,7 +77,7 @@ class SeldonClient(deployments.DeploymentClient):
 
         place = parse_target(target_uri)
         cluster = open_cluster(place.context)
-        self._target = KubernetesTarget(cluster)
+        self._target = KubernetesTarget(cluster, shape="")  # a list names none, and a role may be for one alone
         return place.namespace or cluster.namespace
 
     def _check(self, config: Config, before: Observed | None) -> None:

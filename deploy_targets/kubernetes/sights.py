@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlflow_hydraulic.deploy_targets.kubernetes import identity
+from mlflow_hydraulic.deploy_targets.kubernetes import identity, preflight
 from mlflow_hydraulic.deploy_targets.kubernetes.cluster import Cluster, Json
 from mlflow_hydraulic.deploy_targets.kubernetes.identity import is_ours
 from mlflow_hydraulic.deploy_targets.kubernetes.judge import Sight, judge
 from mlflow_hydraulic.deploy_targets.kubernetes.refusals import Forbidden, NotServed
 from mlflow_hydraulic.deploy_targets.kubernetes.resources import DEPLOYMENT, POD
+from mlflow_hydraulic.deploy_targets.kubernetes.rights import Right
 from mlflow_hydraulic.deploy_targets.kubernetes.shape import SHAPES, Shape
 
 SELDON_ID = "seldon-deployment-id"  # the operator's label on all that it makes; its value is the name
@@ -22,7 +23,10 @@ Place = tuple[str, str]  # namespace, name
 
 
 class Sights:
-    """What was read of deployments, whole enough to be judged. shape: the one that must be readable."""
+    """What was read of deployments, whole enough to be judged.
+
+    shape: the one that must be readable; "" for whichever our role is made for.
+    """
 
     def __init__(self, cluster: Cluster, shape: str) -> None:
         self._cluster = cluster
@@ -44,7 +48,7 @@ class Sights:
         try:
             return self._cluster.find(shape.main, namespace, name)
         except Forbidden:
-            if self._must_read(shape):
+            if self._must_read(shape, namespace):
                 raise
             return None
 
@@ -86,13 +90,22 @@ class Sights:
         except NotServed:
             return []
         except Forbidden:
-            if self._must_read(shape):
+            if self._must_read(shape, namespace):
                 raise
             return []
 
-    def _must_read(self, shape: Shape) -> bool:
+    def _must_read(self, shape: Shape, namespace: str | None) -> bool:
         """Whether a kind that we may not read could hold something of ours: a role names the shape in use only."""
-        return shape.name == self._shape and self._cluster.serves(shape.main)
+        if self._shape:
+            return shape.name == self._shape and self._cluster.serves(shape.main)
+        others = (one for one in SHAPES.values() if one != shape)
+        return not any(self._may_make(one, namespace) for one in others) and self._cluster.serves(shape.main)
+
+    def _may_make(self, shape: Shape, namespace: str | None) -> bool:
+        """Whether our role is for this shape: it may make what stands for a deployment there, and read it."""
+        main = shape.main
+        right = Right(group=main.group, resource=main.plural, verbs=("create", "list"), why="")
+        return not preflight.missing(self._cluster, namespace or "", [right])
 
 
 def _is_clear(sight: Sight) -> bool:

@@ -32,7 +32,8 @@ DELETE_TIMEOUT_S = 120.0
 class KubernetesTarget:
     """Deployments on one cluster.
 
-    shape: the one in use, which must be readable; the others are looked at where the role lets us.
+    shape: the one in use, which must be readable; the others are looked at where the role lets us. "" is the one that
+    the role is made for, where nobody can say it beforehand.
     look_s: how often to look while waiting, where no event comes. fatal_s: how long trouble that no waiting heals must
     last until it is believed.
     """

@@ -17,6 +17,7 @@ from mlflow.deployments import get_deploy_client
 from mlflow.deployments.cli import commands
 from mlflow.exceptions import MlflowException
 
+from mlflow_hydraulic.deploy_targets.kubernetes.rights import deployment_rights
 from mlflow_hydraulic.plugin import seldon
 from mlflow_hydraulic.plugin.config import KEYS
 from tests.fakekube.cluster import SeldonCluster, seldon_cluster
@@ -111,6 +112,42 @@ def test_what_cannot_be_is_said_in_one_line_and_nothing_is_sent(
     said = world.refused("create", "--name", "cooler", "-m", "models:/cooler/1", "-C", MLFLOW, *words)
     assert message in said
     assert not [path for method, path, _ in world.cluster.kube.requests if method == "PATCH"]
+
+
+def _as_role(world: World, shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on the caller may in dev what deployments of this shape need, and no more."""
+    kube = world.cluster.kube
+    token = kube.access.token(shape)
+    for right in deployment_rights(shape, proxy=False):
+        kube.access.grant(shape, right.verbs, right.group, right.resource, namespace="dev")
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig(tmp_path / shape, token=token, namespace="dev")))
+
+
+def test_a_role_for_plain_deployments_is_enough_for_them(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _as_role(world, "plain", tmp_path, monkeypatch)
+    world.create("-C", "shape=plain")
+    assert "state: healthy" in world.run("get", "--name", "cooler")
+    world.run("update", "--name", "cooler", "-C", "replicas=2")
+    assert "'ready': 2" in world.run("list")
+    for _ in range(2):
+        world.run("delete", "--name", "cooler")
+    assert "[]" in world.run("list")
+    said = world.refused("create", "--name", "cooler", "-m", "models:/cooler/1", "-C", MLFLOW)
+    assert "these rights are missing: get seldondeployments.machinelearning.seldon.io" in said
+
+
+def test_who_may_make_nothing_is_told_so_and_sees_no_empty_list(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.create()
+    kube = world.cluster.kube
+    kube.access.grant("viewer", ["get", "list", "watch"], "apps", "deployments", namespace="dev")
+    token = kube.access.token("viewer")
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig(tmp_path / "viewer", token=token, namespace="dev")))
+    assert "seldondeployments" in world.refused("list")
+    assert "seldondeployments" in world.refused("get", "--name", "cooler")
 
 
 def test_a_folder_of_this_machine_is_no_model_for_pods(world: World, small_saved: Path) -> None:
