@@ -198,8 +198,11 @@ class Limits:
         self.low, self.high = _with_spare(np.nanmin(rows, axis=0), np.nanmax(rows, axis=0))
         self.few: dict[int, NDArray[np.float64]] = {}
         for column in range(rows.shape[1]):
-            values = np.unique(rows[~np.isnan(rows[:, column]), column])
-            if 1 < len(values) <= FEW_VALUES and len(rows) >= 5 * len(values) and (values == np.rint(values)).all():
+            known = rows[~np.isnan(rows[:, column]), column]
+            if not (known == np.rint(known)).all():
+                continue
+            values = np.unique(known)
+            if 1 < len(values) <= FEW_VALUES and len(rows) >= 5 * len(values):
                 self.few[column] = values
 
     def outside(self, rows: Matrix) -> Mask:
