@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,4 +126,4 @@ def test_variables_offer_what_there_is(database: Database) -> None:
 def test_a_query_for_something_else_gives_nothing(database: Database) -> None:
     """So the tests above can fail."""
     assert not answer(database, "Samples collected A", {**ONE, "deployment": "other"})
-    assert database.query(DATABASE, f'SELECT "in_none" FROM "{PREDICTION}"') == []  # noqa: S608 - of the test
+    assert database.query(DATABASE, f'SELECT "in_none" FROM "{PREDICTION}"') == []

@@ -70,6 +70,7 @@ def _changes_of_alerts() -> Json:
         "hide": False,
         "iconColor": "orange",
         "target": {
+            "refId": "Anno",
             "query": f'SELECT "cause_text", "what_text" FROM "{ALERT}" WHERE "changed" = 1 AND {THERE}',
             "rawQuery": True,
             "textColumn": "cause_text",
