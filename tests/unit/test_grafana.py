@@ -152,25 +152,30 @@ class Away(Influx):
         raise Unavailable("away")
 
 
-def finding(**more: object) -> Finding:
-    subject = Subject(environment="prod", deployment="cooler", predictor="v3", model="cooler")
-    return Finding(  # type: ignore[arg-type]
-        **{"subject": subject, "level": "drift", "rule": "one, two=3", "colour": "red", "cause": 'a "cause"\n'}
-        | {"since": 1.0, "until": 2.0, "numbers": {"effect": 0.5, "odd": float("nan")}, **more}
-    )
+FINDING = Finding(
+    subject=Subject(environment="prod", deployment="cooler", predictor="v3", model="cooler"),
+    level="drift",
+    rule="one, two=3",
+    colour="red",
+    cause='a "cause"\n',
+    since=1.0,
+    until=2.0,
+    numbers={"effect": 0.5, "odd": float("nan")},
+    features=("a", "b"),
+)
 
 
 def test_a_pass_asks_an_influxdb_that_is_away_once_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     away = Away()
     points = Points(away)
     for _ in range(5):
-        assert not points.send([finding()], [], [], {}, utc_now())
+        assert not points.send([FINDING], [], [], {}, utc_now())
     assert away.asked == 1
     assert len([one for one in caplog.records if "only Grafana will miss" in one.message]) == 1
 
 
 def test_a_finding_is_one_line_without_what_influxdb_refuses() -> None:
-    line = finding_line(finding(features=("a", "b")), {("prod", "cooler"): "ns"}, 7)
+    line = finding_line(FINDING, {("prod", "cooler"): "ns"}, 7)
     assert "\n" not in line and "n_odd" not in line and line.endswith(" 7")
     assert ",namespace=ns," in line and "rule=one\\,\\ two\\=3" in line
     assert "colour=3.0" in line and 'features_text="a, b"' in line and 'cause_text="a \\"cause\\" "' in line
