@@ -23,6 +23,8 @@ NAMES = (
     "registry_pass",
     "pod_start",
     "ledger",
+    "recording",
+    "record_store",
     "drift",
 )
 

@@ -63,7 +63,7 @@ class Settings:
     record: str = _setting(
         "auto",
         "prediction record: off, on (each whole request and answer), aggregates (no row leaves the scorer), auto: on "
-        "for what is deployed, off for a bare `hydraulic serve`",
+        "for deployments on this machine and for pods with an intake, off for a bare `hydraulic serve`",
         "word",
     )
     record_share: float = _setting(1.0, "share of the answers that are recorded, chosen by prediction id", "0 to 1")
@@ -74,6 +74,9 @@ class Settings:
         "answer",
         "when an answer cannot be recorded: answer and count it, or refuse it with 503",
         "word",
+    )
+    record_intake: str = _setting(
+        "", "URL of a `hydraulic record intake` that a pod's scorer sends its record to; empty: it keeps none", "URL"
     )
     intake_auth_file: str = _setting(
         "", "file with the token that `hydraulic record intake` asks for and shippers send", "path"

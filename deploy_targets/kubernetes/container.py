@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from mlflow_hydraulic.deploy_targets.kubernetes import pod
-from mlflow_hydraulic.deploy_targets.kubernetes.identity import Json
+from mlflow_hydraulic.deploy_targets.kubernetes.identity import INSTANCE, Json
 from mlflow_hydraulic.deploy_targets.kubernetes.option_kinds import Toleration
 from mlflow_hydraulic.deploy_targets.kubernetes.options import KubernetesOptions
 from mlflow_hydraulic.deployment import ModelVersion, Predictor
 from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.record.recorder import Place
 
 READABLE = ("s3", "gs", "abfs", "abfss", "wasb", "wasbs", "http", "https", "pvc", "rclone")
 PROXIED = "mlflow-artifacts"
 SIGNED = re.compile(r"(sig|signature|token|secret|password|credential)=", re.IGNORECASE)  # as in a presigned URL
+RECORD_INTAKE = "HYDRAULIC_RECORD_INTAKE"  # env.HYDRAULIC_RECORD_INTAKE: where the scorer sends its record
 STARTUP_PERIOD_S = 2
 MARGIN_S = 5  # of the pod's grace, for the process to end after its last answer
 
@@ -131,8 +133,31 @@ def _env(predictor: Predictor, options: KubernetesOptions, ports: Ports) -> list
     values |= options.env
     secrets = [(name, *where.split("/", 1)) for name, where in options.secret_env.items()]
     return [
+        *_recorded(predictor, options),
         *({"name": name, "value": value} for name, value in values.items()),
         *({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for name, secret, key in secrets),
+    ]
+
+
+def _recorded(predictor: Predictor, options: KubernetesOptions) -> list[Json]:
+    """Whose scorer it is, where it sends its prediction record somewhere; the cluster fills in what it alone knows."""
+    if options.server != "scorer" or RECORD_INTAKE not in options.env:
+        return []
+    fields = {
+        pod.NAMESPACE: "metadata.namespace",
+        pod.DEPLOYMENT: f"metadata.labels['{INSTANCE}']",
+        pod.POD: "metadata.name",
+    }
+    place = Place(
+        target="seldon",
+        namespace=f"$({pod.NAMESPACE})",
+        deployment=f"$({pod.DEPLOYMENT})",
+        predictor=predictor.name,
+        replica=f"$({pod.POD})",
+    )
+    return [
+        *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
+        {"name": pod.SERVED, "value": place.written()},
     ]
 
 

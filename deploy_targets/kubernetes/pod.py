@@ -30,6 +30,8 @@ GRPC_PORT_VARIABLE = "HYDRAULIC_GRPC_PORT"
 HOST = "HYDRAULIC_HOST"
 DRAIN = "HYDRAULIC_DRAIN_TIMEOUT_S"  # less than the pod's grace, so that what was accepted is answered
 HOME = "HYDRAULIC_HOME"  # a writable folder for the fetched model; the rest of the file system is read-only
+SERVED = "HYDRAULIC_SERVED"  # whose scorer it is, for the prediction record; where that is sent on
+NAMESPACE, DEPLOYMENT, POD = "HYDRAULIC_NAMESPACE", "HYDRAULIC_DEPLOYMENT", "HYDRAULIC_POD"  # what SERVED is made of
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 REGISTRY_URI = "MLFLOW_REGISTRY_URI"
 
@@ -41,5 +43,6 @@ RESERVED = frozenset(
     (
         *(MODEL_URI, MODEL_DIGEST, MODEL_NAME, MODEL_VERSION, ENGINE, PREDICTOR),
         *(HTTP_PORT_VARIABLE, GRPC_PORT_VARIABLE, HOST, HOME, DRAIN, TRACKING_URI, REGISTRY_URI),
+        *(SERVED, NAMESPACE, DEPLOYMENT, POD),
     )
 )

@@ -25,6 +25,7 @@ import click
 
 from mlflow_hydraulic.cli.engine import load_engine, make_app, prepare_process, say_to_stderr
 from mlflow_hydraulic.cli.logs import settings_line
+from mlflow_hydraulic.cli.pod_shipping import shipped
 from mlflow_hydraulic.cli.table import printable
 from mlflow_hydraulic.deploy_targets.kubernetes import pod
 from mlflow_hydraulic.errors import BadInput, Failed, HydraulicError
@@ -153,7 +154,8 @@ def _serve(order: Order, settings: Settings, linger_s: float, started: float) ->
         drain_timeout_s=settings.drain_timeout_s,
         ending_s=min(linger_s, settings.drain_timeout_s / 2),
     )
-    server.run(sockets=[listener])
+    with shipped(settings):
+        server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure
     log.info("stopped: every request that was accepted is answered")

@@ -101,12 +101,12 @@ def open_recorder(
 ) -> Recorder | None:
     """The recorder of this process, or None where nothing is to be recorded.
 
-    HYDRAULIC_RECORD "auto" records where the scorer was deployed. background: training rows, shape (n, k).
+    HYDRAULIC_RECORD "auto" records where somebody ships it. background: training rows, shape (n, k).
     """
     place = read_place((os.environ if environ is None else environ).get(SERVED, ""))
     mode = settings.record
-    if mode == "auto":
-        mode = "on" if place.deployment else "off"
+    if mode == "auto":  # where nobody ships it a record would only fill the disk
+        mode = "on" if place.target == LOCAL or (place.deployment and settings.record_intake) else "off"
     if mode == "off" or settings.record_share == 0:
         return None
     served = Served(

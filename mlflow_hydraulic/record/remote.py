@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import requests
@@ -11,6 +13,7 @@ from mlflow_hydraulic.record.entries import Head, encode
 from mlflow_hydraulic.record.frames import HEAD, frame
 from mlflow_hydraulic.settings import Settings
 
+TOKEN = "HYDRAULIC_INTAKE_TOKEN"  # noqa: S105 - its name: a pod has it from a secret
 TIMEOUT_S = 60.0
 UNREADABLE = (400, 413, 422)  # this segment is at fault, and no other
 
@@ -49,8 +52,10 @@ class Remote:
         return offset
 
 
-def read_token(settings: Settings) -> str:
-    """The token that intake and shippers share; "" where no file is named."""
+def read_token(settings: Settings, environ: Mapping[str, str] | None = None) -> str:
+    """The token that intake and shippers share: HYDRAULIC_INTAKE_TOKEN, else in the file that is named; "" for none."""
+    if token := (os.environ if environ is None else environ).get(TOKEN, "").strip():
+        return token
     if not settings.intake_auth_file:
         return ""
     try:

@@ -115,7 +115,10 @@ def test_a_share_is_chosen_by_id(scorer: Make, tmp_path: Path) -> None:
 
 def test_auto_records_what_was_deployed(scorer: Make) -> None:
     assert scorer(record="auto").app.recorder is None
-    assert scorer(Place(target="seldon", namespace="n", deployment="d"), record="auto").app.recorder is not None
+    assert scorer(Place(target="seldon-local", namespace="n", deployment="d"), record="auto").app.recorder is not None
+    pod = Place(target="seldon", namespace="n", deployment="d")
+    assert scorer(pod, record="auto").app.recorder is None, "nobody would ship it"
+    assert scorer(pod, record="auto", record_intake="http://record:8090").app.recorder is not None
     assert scorer(Place(target="seldon", namespace="n", deployment="d"), record="off").app.recorder is None
 
 
