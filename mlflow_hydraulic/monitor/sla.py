@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from scipy import stats
+from scipy.special import bdtrc
 
 from mlflow_hydraulic import typed
 from mlflow_hydraulic.errors import BadInput
@@ -197,7 +197,7 @@ def _burn(history: History, sla: Sla, promise: Promise, alarm: Alarm, now: float
 
 def _chance(bad: int, requests: int, rate: float) -> float:
     """Of `bad` or more of so many, were each bad with the chance `rate`; 1 for so few that nobody should be told."""
-    return float(stats.binom.sf(bad - 1, requests, min(rate, 1.0))) if bad >= FEWEST_BAD else 1.0
+    return float(bdtrc(bad - 1, requests, min(rate, 1.0))) if bad >= FEWEST_BAD else 1.0
 
 
 def sla_of(slas: Sequence[Sla], subject: Subject) -> Sla:
