@@ -26,7 +26,7 @@ def alerts(reference: pd.DataFrame, windows: np.ndarray) -> list[bool]:
         frame = result.filter(period="analysis").to_df()
         flagged = [frame[column].to_numpy(dtype=bool) for column in frame.columns if column[-1] == "alert"]
         found |= np.any(flagged, axis=0)
-    return found.tolist()
+    return [bool(one) for one in found]
 
 
 def main() -> None:
