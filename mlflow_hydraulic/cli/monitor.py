@@ -16,7 +16,7 @@ from mlflow_hydraulic.cli.logs import log_to_stderr, settings_line
 from mlflow_hydraulic.cli.monitor_report import report
 from mlflow_hydraulic.cli.monitor_status import status
 from mlflow_hydraulic.cli.service_files import prometheus
-from mlflow_hydraulic.cli.signals import stop_on_signals
+from mlflow_hydraulic.cli.signals import Asked, stop_on_signals
 from mlflow_hydraulic.cli.sla import sla
 from mlflow_hydraulic.errors import BadInput, Unavailable
 
@@ -123,23 +123,22 @@ def _told(looked: Looked) -> str:
 def _until_stopped(settings: Settings, interval_s: float | None, health_port: int | None) -> None:
     import logging
 
+    asked = Asked()
+    stop_on_signals(asked)  # first: opening takes seconds, and whoever ends it then wants an orderly end too
+
     from mlflow_hydraulic.cli.watching import open_watched
     from mlflow_hydraulic.monitor.loop import Monitor, new_holder
     from mlflow_hydraulic.monitor.watch import Watch
 
     logging.getLogger("hydraulic.monitor").info("%s", settings_line(settings))
-    running: list[Monitor] = []
-    watched = open_watched(settings, lambda: bool(running) and running[0].stopping)
+    watched = open_watched(settings, asked.is_set)
     if interval_s:
         looking = watched.monitoring.looking
         looking = replace(looking, interval_s=interval_s, budget=replace(looking.budget, look_every_s=interval_s))
         watched = replace(watched, monitoring=replace(watched.monitoring, looking=looking))
     holder = new_holder()
-    loop = Monitor(
-        Watch(watched, holder), watched.database, watched.monitoring.looking.interval_s, holder, watched.workspace
-    )
-    running.append(loop)
-    stop_on_signals(loop)
+    looking = watched.monitoring.looking
+    loop = Monitor(Watch(watched, holder), watched.database, looking.interval_s, holder, watched.workspace, asked=asked)
     with ExitStack() as stack:
         if health_port:
             stack.enter_context(Health(loop, health_port, _metrics(loop), component="monitor"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 from typing import Protocol
 
@@ -11,6 +12,13 @@ class Stoppable(Protocol):
     """What runs until it is stopped."""
 
     def stop(self) -> None: ...
+
+
+class Asked(threading.Event):
+    """Set by the first signal: for what has to hear of one that comes before it runs."""
+
+    def stop(self) -> None:
+        self.set()
 
 
 def stop_on_signals(running: Stoppable) -> None:

@@ -98,8 +98,9 @@ class Watch:
             seen = list(looks.newest(connection, watched.workspace))
             known = pasts(seen, looks.tested(connection, watched.workspace))
         looked = Inspected(found=tuple(_unseen(known, sight, now)))
+        marks = dict(self._marks)
         with ExitStack() as stack:
-            evidence = self._evidence(stack, now)
+            evidence = self._evidence(stack, now, marks)
             for running in mine:
                 if watched.stopping():
                     break
@@ -114,6 +115,7 @@ class Watch:
         )
         with watched.database.begin() as connection:
             looks.touch(connection, looked.again, now)
+        self._marks = marks  # only now: what a pass found that ends before is found again
         if watched.points is not None:
             self._send_on(watched.points, mine, looked, judged, now)
         return Looked(
@@ -142,7 +144,9 @@ class Watch:
             now,
         )
 
-    def _evidence(self, stack: ExitStack, now: datetime) -> Evidence:
+    def _evidence(
+        self, stack: ExitStack, now: datetime, marks: dict[tuple[Subject, Level], tuple[float, float]]
+    ) -> Evidence:
         record = opened(stack, self._watched.record)
         actuals = opened(stack, self._watched.actuals)
         if record is not None and actuals is not None:
@@ -156,7 +160,7 @@ class Watch:
             versions=self._watched.versions,
             looking=self._watched.monitoring.looking,
             now=now.timestamp(),
-            marks=self._marks,
+            marks=marks,
         )
 
     def _deployment(self, running: Running, evidence: Evidence, known: Pasts, now: datetime) -> Inspected:
