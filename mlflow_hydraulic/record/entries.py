@@ -23,6 +23,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
     replica: which process of a predictor ("s3", a pod's name): it makes the series of two processes differ.
     schema: `Schema.to_dict()`. bins: the inner edges of each input's histogram in minutes, empty otherwise.
+    beginning: what request bodies begin with that are not written whole (`Entry.cut`).
     """
 
     format: int = FORMAT
@@ -36,6 +37,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     replica: str
     schema: dict[str, Any]  # Any: the value is JSON
     bins: list[list[float]] = []
+    beginning: bytes = b""
 
     @property
     def served(self) -> Served:
@@ -50,6 +52,7 @@ class Entry(msgspec.Struct, array_like=True):
     rows: how many rows were scored; 0 where the request was refused.
     inputs, labels, probabilities: the columns' bytes, little-endian and row by row: float64, `label_type`, float64;
     where a cell is no number, lists instead (`label_type` "" then).
+    cut: how many bytes of the head's `beginning` stand before `request`.
     predictor: where the router in front said another than the head's; "" else.
     """
 
@@ -68,6 +71,7 @@ class Entry(msgspec.Struct, array_like=True):
     anomalous: bytes | None = None
     request: bytes = b""
     answer: bytes = b""
+    cut: int = 0
 
 
 class Gap(msgspec.Struct, array_like=True, frozen=True, kw_only=True):

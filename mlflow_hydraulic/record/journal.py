@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from mlflow_hydraulic.record.entries import Feedback, Gap, Head, Minute, encode
 from mlflow_hydraulic.record.frames import FEEDBACK, GAP, HEAD, MINUTE, PREDICTIONS, frame
 
@@ -82,6 +84,12 @@ class Journal:
     def hear(self, feedback: Feedback) -> bool:
         """Write down feedback; False where that is not possible: its sender is told, so nothing is missing."""
         return self._append(FEEDBACK, feedback, feedback.ns, 0)
+
+    def leave_out(self, beginning: bytes) -> None:
+        """From the next prediction on, request bodies may be without this beginning: a new segment's head has it."""
+        self.flush()
+        self._end_segment()
+        self._head = structs.replace(self._head, beginning=beginning)
 
     def settle(self) -> None:
         """Write down the gap that is open, if that is possible now; called when somebody asks how things are."""

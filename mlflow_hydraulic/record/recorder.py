@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.record.aggregates import Aggregator, edges_of
+from mlflow_hydraulic.record.beginnings import Beginning
 from mlflow_hydraulic.record.entries import Feedback, Gap, head_of, packed_cells, packed_labels
 from mlflow_hydraulic.record.journal import Journal
 from mlflow_hydraulic.record.values import Served
@@ -154,6 +155,7 @@ class Recorder:
         self._next_ns = 0
         self._label_dtype: np.dtype[Any] | None = None
         self._label_type = ""
+        self._beginning = Beginning()
 
     def answered(
         self,
@@ -202,6 +204,16 @@ class Recorder:
                 None if anomalous is None else anomalous.tobytes(),
             )
         caller = headers.get(CALLER_HEADER)
+        request, answer = bodies
+        cut = 0
+        beginning = self._beginning
+        if beginning.learning:
+            if status < 400 and beginning.learn(request):
+                self.journal.leave_out(beginning.text)
+        elif (cut := len(beginning.text)) and request.startswith(beginning.text):
+            request = request[cut:]
+        else:
+            cut = 0
         self.journal.held.append(
             (
                 ns,
@@ -213,7 +225,9 @@ class Recorder:
                 predictor.decode("latin-1") if predictor else "",
                 rows,
                 *(scored or NOTHING_SCORED),
-                *bodies,
+                request,
+                answer,
+                cut,
             )
         )
         if held is not None and not self.refuse:

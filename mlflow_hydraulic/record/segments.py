@@ -107,7 +107,7 @@ def chunk_of(name: str, head: Head, start: int, data: bytes, *, final: bool) -> 
     minutes: list[Minute] = []
     feedback: list[Feedback] = []
     readers: dict[int, Callable[[memoryview], None]] = {
-        PREDICTIONS: lambda payload: entries.extend(decode_entries(payload)),
+        PREDICTIONS: lambda payload: entries.extend(_whole(decode_entries(payload), head.beginning)),
         GAP: lambda payload: gaps.append(decode_gap(payload)),
         MINUTE: lambda payload: minutes.append(decode_minute(payload)),
         FEEDBACK: lambda payload: feedback.append(decode_feedback(payload)),
@@ -137,6 +137,14 @@ def chunk_of(name: str, head: Head, start: int, data: bytes, *, final: bool) -> 
         feedback=feedback,
         lost=lost,
     )
+
+
+def _whole(entries: list[Entry], beginning: bytes) -> list[Entry]:
+    """Entries with whole request bodies."""
+    for entry in entries:
+        if entry.cut:
+            entry.request, entry.cut = beginning[: entry.cut] + entry.request, 0
+    return entries
 
 
 def size_of(segment: Segment) -> int:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.record.beginnings import SAMPLES
 from mlflow_hydraulic.record.recorder import SERVED, Place, Recorder, open_recorder, read_place
 from mlflow_hydraulic.record.store import Store
 from mlflow_hydraulic.record.values import Prediction
@@ -235,3 +237,22 @@ def test_a_place_that_cannot_be_read_is_refused() -> None:
 def test_settings_that_mean_nothing_are_refused(setting: str, value: object, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         Settings(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_request_bodies_are_whole_although_the_journal_leaves_their_beginning_out(scorer: Make, tmp_path: Path) -> None:
+    client = scorer()
+    names = list(FOREST_SCHEMA.names)
+    asked = {}
+    for number in range(3 * SAMPLES):
+        split = {"columns": names, "data": [[float(number), *ROW[1:]]]}
+        body = {"inputs": [ROW]} if number % 10 == 9 else {"dataframe_split": split}
+        asked[f"n{number}"] = msgspec.json.encode(body)
+        if number < SAMPLES:
+            body = {"dataframe_split": split}
+            asked[f"n{number}"] = msgspec.json.encode(body)
+        client.post("/invocations", body, headers=[(b"x-prediction-id", b"n%d" % number)])
+    written = b"".join(path.read_bytes() for path in (tmp_path / "record" / "journal").glob("*.seg"))
+    assert written.count(b'"columns"') == SAMPLES + 1, "whole until it was learned, and once in the new head"
+    with Store(tmp_path / "record.db") as store:
+        ship(tmp_path / "record" / "journal", store)
+        assert {one: store.find(one)[0].request for one in asked} == asked
