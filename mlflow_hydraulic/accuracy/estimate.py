@@ -23,7 +23,7 @@ FEWEST_TO_CALIBRATE = 200  # labelled rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """accuracy: expected share of right answers, with the interval of its own sampling, not of its assumption.
+    """accuracy: expected share of right answers, with the interval of its sampling and of its calibration.
 
     confusion: expected counts, true class by predicted class, (labels, labels). calibrated_on: labelled rows that the
     probabilities were calibrated on before; 0 where they are taken as the model gave them.
@@ -35,23 +35,42 @@ class Estimate:
     calibrated_on: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Calibration:
-    """How often rows of each confidence were right, by bins of equal count; made of labelled rows."""
+    """How often rows of each confidence were right, by pools of neighbouring bins; made of labelled rows.
+
+    edges: between the bins. pool: of each bin, its pool. right, wrong: labelled rows of each pool.
+    """
 
     edges: Values
-    share: Values
-    rows: int
+    pool: NDArray[np.int64]
+    right: Values
+    wrong: Values
+
+    @property
+    def rows(self) -> int:
+        return int((self.right + self.wrong).sum())
 
     def apply(self, confidence: Values) -> Values:
-        """The calibrated confidence, shape as given."""
-        return np.asarray(self.share[np.searchsorted(self.edges, confidence, side="right")], dtype=np.float64)
+        """The calibrated confidence, shape as given; by Laplace's rule, so that none is 0 or 1."""
+        share = (self.right + 1) / (self.right + self.wrong + 2)
+        return np.asarray(share[self._pools(confidence)], dtype=np.float64)
+
+    def drawn_errors(self, confidence: Values, draws: int, seed: int) -> Values:
+        """How far the mean calibrated confidence may be off, with so few labels: draws of Beta, shape (draws,)."""
+        weight = np.bincount(self._pools(confidence), minlength=len(self.right)) / len(confidence)
+        share = np.random.default_rng(seed).beta(self.right + 1, self.wrong + 1, size=(draws, len(self.right)))
+        return np.asarray((share - (self.right + 1) / (self.right + self.wrong + 2)) @ weight, dtype=np.float64)
+
+    def _pools(self, confidence: Values) -> NDArray[np.int64]:
+        return np.asarray(self.pool[np.searchsorted(self.edges, confidence, side="right")], dtype=np.int64)
 
 
 def calibrate(rows: Labelled) -> Calibration | None:
     """A calibration from labelled rows; None where they are too few (`FEWEST_TO_CALIBRATE`) or have no probabilities.
 
-    Bins of equal count, made monotonic by pooling neighbours (isotonic), with Laplace's rule so that none says 0 or 1.
+    Bins of equal count, made monotonic by pooling neighbours (isotonic). Equals are pooled too, before Laplace's rule
+    adds its two rows: added to each bin, they would make a model that was always right look worse than it is.
     """
     if rows.probabilities is None or len(rows) < FEWEST_TO_CALIBRATE:
         return None
@@ -59,9 +78,10 @@ def calibrate(rows: Labelled) -> Calibration | None:
     hit = (rows.truth == rows.predicted).astype(np.float64)
     edges = np.unique(np.quantile(confidence, np.linspace(0, 1, BINS + 1)[1:-1]))
     place = np.searchsorted(edges, confidence, side="right")
-    count = np.bincount(place, minlength=len(edges) + 1).astype(np.float64)
-    share = (np.bincount(place, weights=hit, minlength=len(count)) + 1) / (count + 2)
-    return Calibration(edges=edges, share=_rising(share, count + 2), rows=len(rows))
+    right, wrong = (
+        np.bincount(place, weights=each, minlength=len(edges) + 1).astype(np.float64) for each in (hit, 1 - hit)
+    )
+    return Calibration(edges, *_rising(right, wrong))
 
 
 def estimate(
@@ -72,7 +92,7 @@ def estimate(
     if len(sound) < FEWEST:
         return None
     predicted = sound.argmax(axis=1)
-    confidence = sound.max(axis=1)
+    stated = confidence = sound.max(axis=1)
     if calibration is not None:
         confidence = calibration.apply(confidence)
         sound = _with_confidence(sound, predicted, confidence)
@@ -80,6 +100,8 @@ def estimate(
     expected = np.zeros((labels, labels))
     np.add.at(expected.T, predicted, sound)
     drawn = resampled_mean(confidence, blocks(len(confidence), block_rows), seed)
+    if calibration is not None:
+        drawn = np.clip(drawn + calibration.drawn_errors(stated, len(drawn), seed + 1), 0.0, 1.0)
     low, high = np.percentile(drawn, (2.5, 97.5))
     return Estimate(
         accuracy=Interval(float(confidence.mean()), float(low), float(high)),
@@ -103,13 +125,13 @@ def _with_confidence(probabilities: Values, predicted: NDArray[np.int64], confid
     return np.asarray(made, dtype=np.float64)
 
 
-def _rising(share: Values, weight: Values) -> Values:
-    """Isotonic regression by pooling adjacent violators."""
-    pools: list[list[float]] = []  # value, weight, members
-    for value, mass in zip(share, weight, strict=True):
-        pools.append([float(value), float(mass), 1])
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+def _rising(right: Values, wrong: Values) -> tuple[NDArray[np.int64], Values, Values]:
+    """Isotonic regression of the bins' shares by pooling adjacent violators: each bin's pool, and the pools' sums."""
+    pools: list[tuple[float, float, int]] = []  # right, wrong, bins
+    for hits, misses in zip(right, wrong, strict=True):
+        pools.append((float(hits), float(misses), 1))
+        while len(pools) > 1 and pools[-2][0] * pools[-1][1] >= pools[-1][0] * pools[-2][1]:  # empty bins too
             last, before = pools.pop(), pools.pop()
-            total = last[1] + before[1]
-            pools.append([(last[0] * last[1] + before[0] * before[1]) / total, total, last[2] + before[2]])
-    return np.repeat([pool[0] for pool in pools], [int(pool[2]) for pool in pools])
+            pools.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
+    hits_of, misses_of, bins = zip(*pools, strict=True)
+    return np.repeat(np.arange(len(pools)), bins), np.array(hits_of), np.array(misses_of)

@@ -121,6 +121,18 @@ def test_estimate_of_an_overconfident_model_is_calibrated_on_labels() -> None:
     assert mended.confusion.sum() == pytest.approx(4000) and mended.calibrated_on == 4000
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.05], ids=["one confidence", "many"])
+def test_labels_that_were_all_right_do_not_make_an_estimate_that_is_surely_worse(spread: float) -> None:
+    """The rig's cooler: 351 true values, all right, were told as 0.9972 [0.9972, 0.9972], surely below 0.9977."""
+    sure = 1 - np.linspace(0, spread, 351)
+    truth = np.zeros(351)
+    known = labelled(truth, truth, np.column_stack([sure, 1 - sure, 0 * sure]))
+    assert known.probabilities is not None
+    made = estimate(known.probabilities, calibrate(known))
+    assert made is not None and made.accuracy.value > 0.99
+    assert made.accuracy.low < 0.995 and made.accuracy.high > 0.9977
+
+
 def test_estimate_of_nothing_is_none() -> None:
     assert estimate(np.full((5, 3), 1 / 3)) is None
     assert estimate(np.full((50, 3), np.nan)) is None
