@@ -18,6 +18,7 @@ from mlflow_hydraulic.drift.calibration import Calibration
 from mlflow_hydraulic.drift.picture import Picture, picture_of
 from mlflow_hydraulic.drift.statistics import TESTS, Family, Test, statistics
 from mlflow_hydraulic.drift.threads import one_thread
+from mlflow_hydraulic.drift.words import sentence
 from mlflow_hydraulic.errors import BadInput
 
 Colour = Literal["grey", "green", "orange", "red"]
@@ -88,9 +89,9 @@ def check_window(
         baseline=baseline,
         calibration=calibration,
         rows=rows,
-        tests=len(tests),
-        red=budget.level(elapsed_s) / len(tests),
-        orange=budget.orange_level(elapsed_s) / len(tests),
+        shares=sum(test.share for test in tests),
+        red=budget.level(elapsed_s),
+        orange=budget.orange_level(elapsed_s),
         labels=labels,
     )
     results = [_judged(test, found[test.name], look) for test in tests]
@@ -103,12 +104,12 @@ _ORDER = {"grey": 0, "green": 1, "orange": 2, "red": 3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What all tests of one look share; red, orange: levels of one test."""
+    """What all tests of one look have in common. red, orange: the look's levels; shares: of all its tests."""
 
     baseline: Baseline
     calibration: Calibration
     rows: NDArray[np.float64]
-    tests: int
+    shares: float
     red: float
     orange: float
     labels: tuple[object, ...]
@@ -123,9 +124,10 @@ def _judged(test: Test, statistic: Vector, look: _Look) -> DriftResult:
     center = float(look.calibration.center[test.name][largest])
     effect, matters = _effect(test, center if np.isnan(statistic[largest]) else float(statistic[largest]), center)
     colour: Colour = "green"
-    if p_value <= look.orange and deviation > 0:
-        colour = "red" if p_value <= look.red and matters else "orange"
-    orange_from = tail.threshold(look.orange)
+    corrected = p_value * look.shares / test.share
+    if corrected <= look.orange and deviation > 0:
+        colour = "red" if corrected <= look.red and matters else "orange"
+    orange_from = tail.threshold(look.orange * test.share / look.shares)
     about = _about(_entries(test, look, len(deviations)), deviations, orange_from)
     names = look.baseline.reference.names
     picture = None
@@ -138,10 +140,10 @@ def _judged(test: Test, statistic: Vector, look: _Look) -> DriftResult:
         cause="",
         effect=effect,
         unit=test.unit,
-        p_value=min(p_value * look.tests, 1.0),
+        p_value=min(corrected, 1.0),
         deviation=deviation,
         orange_from=orange_from,
-        red_from=tail.threshold(look.red),
+        red_from=tail.threshold(look.red * test.share / look.shares),
         rows=len(look.rows),
         features=tuple(name for name, _ in about),
         deviations=tuple(value for _, value in about),
@@ -188,13 +190,9 @@ def _entries(test: Test, look: _Look, count: int) -> list[tuple[str, ...]]:
 
 
 def _cause(result: DriftResult) -> str:
-    ratio = result.unit == "times"
-    amount = f"{result.effect:.3g} times" if ratio else f"{result.effect:+.3g} {result.unit}"
-    who = f" of {' and '.join(result.features[: 2 if result.test == 'correlation' else 1])}" if result.features else ""
-    others = len(result.features) - (2 if result.test == "correlation" else 1)
-    more = f", and {others} more," if result.colour != "green" and others > 0 else ""
-    says = "is as in training" if result.colour == "green" else "is not as in training"
-    return f"{result.test}{who}{more} {says}: {amount} over {result.rows} rows, p = {result.p_value:.2g}"
+    return sentence(
+        result.test, result.effect, result.rows, result.p_value, result.features, deviates=result.colour != "green"
+    )
 
 
 def no_baseline(reason: str) -> DriftResult:

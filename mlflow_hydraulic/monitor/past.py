@@ -83,8 +83,16 @@ def completed(found: Sequence[Finding], past: Past) -> list[Finding]:
     for rule in sorted({one.rule for one in past.newest} - rules):
         base = replace(judged[0] if judged else first, rule=rule, numbers={}, features=(), plot="")
         if judged and rule == DEFAULT_RULE[first.level]:
-            whole.append(replace(base, colour="green", cause="there is enough to judge by"))
+            whole.append(replace(base, colour="green", cause=_nothing_deviates(judged)))
         else:
             cause = f"{rule} is not looked at any more" if judged else first.cause
             whole.append(replace(base, colour="grey", cause=cause))
     return whole
+
+
+def _nothing_deviates(judged: Sequence[Finding]) -> str:
+    """Of the level's own line, which stands for "is there enough to judge by": what the others said, in short."""
+    worse = [one.rule for one in judged if one.colour != "green"]
+    rows = max((int(one.numbers.get("rows", 0)) for one in judged), default=0)
+    told = f"{', '.join(worse)} of {len(judged)} checks deviate" if worse else f"none of {len(judged)} checks deviates"
+    return f"{told}; {rows} rows were judged"
