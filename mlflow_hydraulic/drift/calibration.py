@@ -17,7 +17,7 @@ from mlflow_hydraulic.drift.blocks import draw_windows
 from mlflow_hydraulic.drift.statistics import BY_NAME, RARE, RATES, TESTS, Test, statistics
 from mlflow_hydraulic.drift.yardstick import Yardstick
 
-WINDOWS = 1000
+WINDOWS = 2000
 CAUTION = 0.05  # the tail's slope is taken at the limit that the true one exceeds in so many cases
 LIGHTEST = 2.0  # the slope of normal tails: P(M > t) falls as exp(-t^2 / 2)
 LEAST_WEIGHT = 0.75  # of the deviations of an input without importance; the most important one has 1
@@ -199,7 +199,7 @@ def _tail(largest: Vector, worth: float) -> Tail:
     The slope is the mean excess at its upper confidence limit: few independent windows give far thresholds.
     """
     ordered = np.sort(largest)
-    share = float(np.clip(10 / worth, 0.1, 0.5))
+    share = float(np.clip(10 / worth, 0.05, 0.5))
     start = float(np.quantile(ordered, 1 - share))
     excess = ordered[ordered > start] ** 2 - start**2
     exceeding = max(share * worth, 1.0)

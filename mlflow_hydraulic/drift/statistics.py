@@ -27,7 +27,8 @@ class Test:
 
     name, family: as findings name it. both: whether too little is as odd as too much. matters: the effect from which
     on it may be red. unit: of the effect. floor: of the standard deviation over windows. logarithm: whether the
-    statistic is a logarithm, so that the effect is a ratio.
+    statistic is a logarithm, so that the effect is a ratio. share: of the look's level, beside the 1 of other tests:
+    what is hardly ever seen when nothing is wrong needs little of it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Test:
     unit: str
     floor: float
     logarithm: bool = False
+    share: float = 1.0
 
     __test__ = False  # pytest: this is no test case
 
@@ -52,9 +54,9 @@ TESTS = (
     Test(name="relation change", family="together", both=False, matters=1.5, unit="times", floor=0.05, logarithm=True),
     Test(name="correlation", family="together", both=True, matters=0.2, unit="of correlation", floor=0.005),
     Test(name="distance", family="together", both=False, matters=1.3, unit="times", floor=0.02, logarithm=True),
-    Test(name="missing", family="quality", both=False, matters=0.02, unit="of rows", floor=0.0),
-    Test(name="stuck", family="quality", both=False, matters=0.2, unit="of rows", floor=0.0),
-    Test(name="outside", family="quality", both=False, matters=0.02, unit="of rows", floor=0.0),
+    Test(name="missing", family="quality", both=False, matters=0.02, unit="of rows", floor=0.0, share=0.25),
+    Test(name="stuck", family="quality", both=False, matters=0.2, unit="of rows", floor=0.0, share=0.25),
+    Test(name="outside", family="quality", both=False, matters=0.02, unit="of rows", floor=0.0, share=0.25),
     Test(name="class share", family="predictions", both=True, matters=0.1, unit="of rows", floor=0.0),
     Test(name="probability", family="predictions", both=True, matters=0.05, unit="of probability", floor=0.005),
     Test(name="prediction by kind", family="predictions", both=True, matters=0.1, unit="of probability", floor=0.005),
