@@ -22,14 +22,17 @@ from mlflow_hydraulic.deploy_targets.local.target import LocalTarget
 from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor
 from mlflow_hydraulic.drift.faults import Fault, inject
 from mlflow_hydraulic.drift.reference import make_reference
+from mlflow_hydraulic.errors import NotFound
 from mlflow_hydraulic.plugin import flavor
+from mlflow_hydraulic.record.recorder import record_folder
+from mlflow_hydraulic.record.store import FILE, Store
 from mlflow_hydraulic.rig.load import load_cycles
 from mlflow_hydraulic.rig.model import HydraulicModel
 from mlflow_hydraulic.rig.sensors import SENSORS
 from mlflow_hydraulic.schema import Field, Schema
 from mlflow_hydraulic.settings import Settings
 from tests.integration.conftest import Registry
-from tests.support.local import kill_leftovers
+from tests.support.local import kill_leftovers, until
 
 pytestmark = [pytest.mark.needs_real_data, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +52,15 @@ def monitor(registry: Registry, settings: Settings, *arguments: str) -> str:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done
     return done.stdout
+
+
+def shipped(settings: Settings, name: str) -> int:
+    """How many rows of a deployment are in the record's store: scorers write a journal, another process ships it."""
+    try:
+        with Store(record_folder(settings) / FILE, make=False) as record:
+            return len(record.window(namespace="prod", deployment=name))
+    except NotFound:
+        return 0
 
 
 def test_a_fault_is_red_on_its_input_and_no_fault_is_not(
@@ -86,6 +98,7 @@ def test_a_fault_is_red_on_its_input_and_no_fault_is_not(
             for row in rows:
                 body = {"dataframe_split": pd.DataFrame([row], columns=names).to_dict("split")}
                 requests.post(f"{seen.url}/invocations", json=body, timeout=60).raise_for_status()
+        until(lambda: shipped(settings, "well") == shipped(settings, "faulty") == len(chosen), "all rows are shipped")
         found: list[dict[str, Any]] = json.loads(monitor(registry, settings, "--once", "--json"))["found"]
         status = json.loads(monitor(registry, settings, "status", "--json"))
         monitor(registry, settings, "report", "faulty", "--env", "prod", "-o", str(tmp_path / "report.html"))
