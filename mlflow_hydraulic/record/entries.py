@@ -121,7 +121,7 @@ class Feedback(msgspec.Struct, array_like=True):
     reward: float | None = None
 
 
-encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder(enc_hook=str).encode  # a model of somebody else's may answer with any type
 decode_head = msgspec.msgpack.Decoder(Head).decode
 decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
 decode_gap = msgspec.msgpack.Decoder(Gap).decode

@@ -75,7 +75,11 @@ class Journal:
         if not held:
             return True
         self.held = []
-        return self._append(PREDICTIONS, held, held[-1][0], len(held))
+        try:
+            return self._append(PREDICTIONS, held, held[-1][0], len(held))
+        except (ValueError, OverflowError):  # one holds what msgpack cannot: half a surrogate pair, a huge number
+            appended = [self._append_alone(one) for one in held]  # each of them, whatever became of the one before
+            return all(appended)
 
     def tell(self, minute: Minute) -> bool:
         """Write down a minute, as `flush` does predictions."""
@@ -115,6 +119,15 @@ class Journal:
         if self._gap is not None:
             log.error("%d answers are not recorded: %s", self._gap.answers, self._gap.reason)
         self._end_segment()
+
+    def _append_alone(self, prediction: tuple[Any, ...]) -> bool:
+        ns = prediction[0]
+        try:
+            return self._append(PREDICTIONS, [prediction], ns, 1)
+        except (ValueError, OverflowError) as error:
+            self.dropped += 1
+            self.note(Gap(since_ns=ns, until_ns=ns, answers=1, reason=f"{prediction[1]} cannot be written: {error}"))
+            return False
 
     def _append(self, kind: int, value: object, ns: int, answers: int) -> bool:
         try:

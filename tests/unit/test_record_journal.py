@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from mlflow_hydraulic.errors import Unavailable
 from mlflow_hydraulic.record.entries import Head
@@ -250,3 +251,21 @@ def test_a_prediction_larger_than_what_is_read_at_once(folder: Path, store: Stor
     ship(folder, store)
     assert ids(store) == ["id-0", "id-1", "id-2"]
     assert len(store.find("id-1")[0].request) > 5_000_000
+
+
+def test_what_cannot_be_written_costs_nobody_elses_answer(folder: Path, store: Store) -> None:
+    writer = journal(folder)
+    odd, huge, text = entry(1), entry(2), entry(3)
+    odd.inputs = [["\ud800", 1.0]]
+    huge.labels, huge.label_type = [2**70], ""
+    text.labels, text.label_type = [Path("a label of an odd type")], ""
+    for one in (entry(0), odd, huge, text, entry(4)):
+        writer.held.append(structs.astuple(one))
+    assert not writer.flush()
+    ship(folder, store)
+    assert ids(store) == ["id-0", "id-3", "id-4"]
+    assert store.find("id-3")[0].labels.tolist() == ["a label of an odd type"]
+    assert [gap.answers for gap in store.missing()] == [1, 1]
+    assert all(
+        f"id-{number} cannot be written" in gap.reason for number, gap in zip((1, 2), store.missing(), strict=True)
+    )
