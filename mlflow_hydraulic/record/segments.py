@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,10 +144,3 @@ def _whole(entries: list[Entry], beginning: bytes) -> list[Entry]:
         if entry.cut:
             entry.request, entry.cut = beginning[: entry.cut] + entry.request, 0
     return entries
-
-
-def size_of(segment: Segment) -> int:
-    """Bytes; 0 where it is gone."""
-    with suppress(FileNotFoundError):
-        return segment.path.stat().st_size
-    return 0
