@@ -23,6 +23,7 @@ from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.evidence.database import SCHEMES
 from mlflow_hydraulic.plugin.errors import PluginError, translated
+from mlflow_hydraulic.plugin.site import add_pages
 from mlflow_hydraulic.settings import read_settings, read_tables
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def create_app() -> Any:  # Any: a Flask or a FastAPI application, as MLflow's s
     watch_registry()
     app.before_request(forget_plain_page)
     app.after_request(keep_comment)
+    add_pages(app, authenticated=authenticated)
     if authenticated:
         return _auth().create_app(app)
     return _without_auth(app)

@@ -133,3 +133,51 @@ service_marks = Table(
     Column("rolled", BigInteger, nullable=False),
     Column("said", LONG_TEXT, nullable=False),
 )
+
+projects = Table(
+    "hydraulic_projects",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("workspace", String(63), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+    Column("created_by", String(256), nullable=False),
+    Index("ix_hydraulic_projects_name", "workspace", "name", unique=True),
+)
+
+members = Table(
+    "hydraulic_members",
+    metadata,
+    Column("project", String(32), primary_key=True),
+    Column("user", String(256), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("since", String(32), nullable=False),
+    Column("by", String(256), nullable=False),
+    Index("ix_hydraulic_members_user", "user"),
+)
+
+sight = Table(
+    "hydraulic_sight",
+    metadata,
+    Column("workspace", String(63), primary_key=True),
+    Column("environment", String(64), primary_key=True),
+    Column("deployment", String(64), primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("managed", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("since", String(32), nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("said", LONG_TEXT, nullable=False),
+    Index("ix_hydraulic_sight_model", "workspace", "model"),
+)
+
+sight_looks = Table(
+    "hydraulic_sight_looks",
+    metadata,
+    Column("workspace", String(63), primary_key=True),
+    Column("environment", String(64), primary_key=True),
+    Column("at", String(32), nullable=False),
+    Column("blind", Text, nullable=False),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +46,12 @@ def test_the_data_files_of_packages_are_listed() -> None:
                 continue
             if FROM_A_CHECKOUT in path.parents:
                 continue
-            globs = listed.get(".".join([package, *inner]), "").split()
-            if not any(path.match(glob) for glob in globs):
+            above = range(len(inner) + 1)  # a package lists what lies in its folders that are no packages, too
+            globs = {
+                str(Path(*inner[depth:], path.name)): listed.get(".".join([package, *inner[:depth]]), "").split()
+                for depth in above
+            }
+            if not any(fnmatch(name, glob) for name, given in globs.items() for glob in given):
                 missing.append(str(path.relative_to(ROOT)))
     assert not missing
 

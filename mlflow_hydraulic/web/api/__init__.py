@@ -1,0 +1,5 @@
+"""The REST routes, an area a module; importing this declares them all."""
+
+from mlflow_hydraulic.web.api import about
+
+__all__ = ["about"]

@@ -1,0 +1,134 @@
+"""The Flask blueprint of pages and REST API: URL rules, log-in, rights, decoding, errors. Made by `plugin.site`.
+
+Everything of ours is answered before MLflow's own checks run, which know no rule for it: `answer` authenticates as
+MLflow does, checks the right that page or route declares, and calls it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from flask import Blueprint, Flask, Response, current_app, redirect, request
+
+from mlflow_hydraulic.errors import BadInput, HydraulicError
+from mlflow_hydraulic.web import access, guard, shell
+from mlflow_hydraulic.web.answers import code_of, told
+from mlflow_hydraulic.web.ask import Ask
+from mlflow_hydraulic.web.house import House
+from mlflow_hydraulic.web.page import PAGES, Page
+from mlflow_hydraulic.web.route import ROUTES, Route
+
+NAME = "hydraulic"
+API = "/api/2.0/hydraulic"
+AJAX = "/ajax-api/2.0/hydraulic"
+PAGES_AT = "/hydraulic"
+REASON_HEADER = "X-Hydraulic-Reason"
+MOST_BODY = 1_000_000  # bytes
+log = logging.getLogger("hydraulic.web")
+
+Authenticate = Callable[[], Response | None]
+
+
+def install(app: Flask, house: House, authenticate: Authenticate) -> None:
+    """Add pages and REST API to `app`.
+
+    authenticate: makes `house.accounts.who()` true for this request, or gives the answer that asks for a log-in.
+    """
+    from mlflow_hydraulic.web import api, views  # noqa: F401 - they declare themselves
+
+    blueprint = Blueprint(NAME, __name__, static_folder="static", static_url_path=f"{PAGES_AT}/static")
+    for route in ROUTES:
+        for base in (API, AJAX):
+            blueprint.add_url_rule(
+                base + route.rule,
+                endpoint=f"{base.split('/')[1]}:{route.name}",
+                view_func=_answering(house, route),
+                methods=[route.method],
+            )
+    for page in PAGES:
+        blueprint.add_url_rule(PAGES_AT + page.rule, endpoint=page.name, view_func=_showing(house, page))
+    blueprint.add_url_rule(PAGES_AT, endpoint="home", view_func=lambda: redirect(f"{house.prefix}{PAGES_AT}/projects"))
+    app.register_blueprint(blueprint, url_prefix=house.prefix or None)
+
+    @app.before_request
+    def answer() -> Any:  # Any: whatever Flask takes for a response
+        if request.blueprint != NAME or request.url_rule is None:
+            return None
+        refused = guard.refuse() or (None if request.endpoint in PUBLIC else authenticate())
+        if refused is not None:
+            return guard.secured(refused)
+        view: Any = current_app.view_functions[request.url_rule.endpoint]  # Any: Flask's types do not fit together
+        return guard.secured(current_app.make_response(view(**(request.view_args or {}))))
+
+
+PUBLIC = (f"{NAME}.static",)  # style sheets and scripts hold nothing of anybody's
+
+
+def _ask(house: House) -> Ask:
+    return Ask(house=house, who=house.accounts.who(), reason=unquote(request.headers.get(REASON_HEADER, "")))
+
+
+def _answering(house: House, route: Route) -> Callable[..., Response]:
+    """The view function of one REST route."""
+
+    def view(**path: str) -> Response:
+        try:
+            ask = _ask(house)
+            access.check(ask, route.right, path)
+            given: dict[str, Any] = dict(path)
+            if "body" in route.hints:
+                given["body"] = _body(route.hints["body"])
+            if "query" in route.hints:
+                given["query"] = _query(route.hints["query"])
+            result = route.handler(ask, **given)
+        except HydraulicError as error:
+            return _json(told(error), code_of(error)[0])
+        if route.media:
+            return Response(result, mimetype=route.media)
+        return Response(status=204) if result is None else _json(result, 200)
+
+    return view
+
+
+def _body(kind: Any) -> Any:  # Any: a Struct's type and its value
+    if request.mimetype != "application/json":
+        raise BadInput(f"Content-Type {request.mimetype!r}: send JSON as application/json")
+    data = request.get_data(cache=False)
+    if len(data) > MOST_BODY:
+        raise BadInput(f"the body has {len(data)} bytes: {MOST_BODY} is the most")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"the body cannot be read: {error}") from error
+
+
+def _query(kind: Any) -> Any:  # Any: a Struct's type and its value
+    try:
+        return msgspec.convert(request.args.to_dict(), type=kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the query cannot be read: {error}") from error
+
+
+def _json(value: object, status: int) -> Response:
+    return Response(msgspec.json.encode(value), status=status, mimetype="application/json")
+
+
+def _showing(house: House, page: Page) -> Callable[..., Response]:
+    """The view function of one page."""
+
+    def view(**path: str) -> Response:
+        ask = _ask(house)
+        try:
+            access.check(ask, page.right, path)
+            given: dict[str, Any] = dict(path)
+            if "query" in page.hints:
+                given["query"] = _query(page.hints["query"])
+            return Response(shell.render(ask, page, page.handler(ask, **given)), mimetype="text/html")
+        except HydraulicError as error:
+            return Response(shell.render_error(ask, error), status=code_of(error)[0], mimetype="text/html")
+
+    return view

@@ -1,0 +1,44 @@
+"""What the pages stand on: the evidence database, the configuration, and MLflow as `plugin.site` gives it.
+
+One `House` a process; each part is asked for inside a request only. Parts raise the errors of `errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Engine
+
+from mlflow_hydraulic.configuration import Configuration
+from mlflow_hydraulic.people.rights import Who
+from mlflow_hydraulic.settings import Settings
+
+
+class Accounts(Protocol):
+    """MLflow's users."""
+
+    def who(self) -> Who:
+        """Who asks, in the request under way; `Who()` where the server has no log-in."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """All users, sorted; none where the server has no log-in."""
+        ...
+
+    def permission(self, who: Who, model: str) -> str:
+        """MLflow's own permission on a registered model: "none", "read", "edit" or "manage"."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """engine: the database of registry and evidence. prefix: MLflow's static prefix, "" or "/mlflow"."""
+
+    engine: Engine
+    settings: Settings
+    configuration: Configuration
+    accounts: Accounts
+    prefix: str = ""
+    workspace: str = "default"

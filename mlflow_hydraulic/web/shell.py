@@ -1,0 +1,50 @@
+"""The frame around every page: navigation, who is logged in, version; and the template engine with its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mlflow_hydraulic.errors import HydraulicError
+from mlflow_hydraulic.version import VERSION
+from mlflow_hydraulic.web.answers import code_of
+from mlflow_hydraulic.web.ask import Ask
+from mlflow_hydraulic.web.page import Page
+
+
+@cache
+def engine() -> Environment:
+    """Every value is escaped; a name that no page gives is an error, never an empty place."""
+    return Environment(
+        loader=PackageLoader("mlflow_hydraulic.web", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(ask: Ask, page: Page, shown: Mapping[str, Any]) -> str:
+    """The page as HTML."""
+    return engine().get_template(page.template).render(**_frame(ask, page.area), **shown)
+
+
+def render_error(ask: Ask, error: HydraulicError) -> str:
+    """The page that says what is wrong, in the same frame."""
+    return engine().get_template("error.html").render(**_frame(ask, ""), status=code_of(error)[0], message=str(error))
+
+
+def _frame(ask: Ask, area: str) -> dict[str, Any]:
+    base = ask.house.prefix
+    return {
+        "area": area,
+        "who": ask.who,
+        "version": VERSION,
+        "base": f"{base}/hydraulic",
+        "api": f"{base}/ajax-api/2.0/hydraulic",
+        "mlflow": f"{base}/",
+        "environments": ask.house.configuration.environments,
+    }

@@ -1,0 +1,1 @@
+"""The pages, an area a module; importing this declares them all."""

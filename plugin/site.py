@@ -1,0 +1,82 @@
+"""MLflow as the pages see it: who asks, its users and their permissions; and the pages put into MLflow's server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlflow_hydraulic.configuration import read_configuration
+from mlflow_hydraulic.people.rights import Who
+from mlflow_hydraulic.settings import read_settings, read_tables
+from mlflow_hydraulic.web.blueprint import install
+from mlflow_hydraulic.web.house import House
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+
+class NoAccounts:
+    """A server without a log-in."""
+
+    def who(self) -> Who:
+        return Who()
+
+    def names(self) -> Sequence[str]:
+        return ()
+
+    def permission(self, who: Who, model: str) -> str:
+        del who, model
+        return "manage"
+
+
+class BasicAuth:
+    """MLflow's basic-auth."""
+
+    def __init__(self) -> None:
+        from mlflow.server import auth
+
+        self._auth: Any = auth  # Any: MLflow is untyped
+
+    def authenticate(self) -> Response | None:
+        """Say in `flask.g` who asks, as MLflow does; or the answer that asks for a log-in."""
+        from flask import Response, g
+
+        found = self._auth.authenticate_request()
+        if isinstance(found, Response):
+            return found
+        g.mlflow_authenticated_user = found.username
+        return None
+
+    def who(self) -> Who:
+        from flask import g
+
+        name = g.get("mlflow_authenticated_user") or ""
+        return Who(name=name, admin=bool(self._auth.store.get_user(name).is_admin))
+
+    def names(self) -> Sequence[str]:
+        return sorted(user.username for user in self._auth.store.list_users())
+
+    def permission(self, who: Who, model: str) -> str:
+        del who  # MLflow asks the request
+        found = self._auth._get_registered_model_permission(model)
+        return "manage" if found.can_manage else "edit" if found.can_update else "read" if found.can_read else "none"
+
+
+def add_pages(app: Flask, *, authenticated: bool) -> None:
+    """Put pages and REST API into MLflow's application; not where it has no registry (--artifacts-only)."""
+    from mlflow.server import handlers
+
+    store = handlers._get_model_registry_store()
+    engine = getattr(store, "engine", None)
+    if engine is None:
+        return
+    accounts = BasicAuth() if authenticated else NoAccounts()
+    house = House(
+        engine=engine,
+        settings=read_settings(),
+        configuration=read_configuration(read_tables()),
+        accounts=accounts,
+        prefix=os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),
+    )
+    install(app, house, accounts.authenticate if isinstance(accounts, BasicAuth) else lambda: None)
