@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlflow_hydraulic.configuration import read_configuration
+from mlflow_hydraulic.monitor.configured import read_monitoring
 from mlflow_hydraulic.people.rights import Who
+from mlflow_hydraulic.people.visible import Readable
+from mlflow_hydraulic.plugin.grants import readable_models
 from mlflow_hydraulic.settings import read_settings, read_tables
 from mlflow_hydraulic.web.blueprint import install
 from mlflow_hydraulic.web.house import House
@@ -28,6 +31,10 @@ class NoAccounts:
     def permission(self, who: Who, model: str) -> str:
         del who, model
         return "manage"
+
+    def readable(self, who: Who) -> Readable:
+        del who
+        return Readable()
 
 
 class BasicAuth:
@@ -62,6 +69,9 @@ class BasicAuth:
         found = self._auth._get_registered_model_permission(model)
         return "manage" if found.can_manage else "edit" if found.can_update else "read" if found.can_read else "none"
 
+    def readable(self, who: Who) -> Readable:
+        return Readable() if who.everywhere else readable_models(self._auth, who.name)
+
 
 def add_pages(app: Flask, *, authenticated: bool) -> None:
     """Put pages and REST API into MLflow's application; not where it has no registry (--artifacts-only)."""
@@ -72,11 +82,13 @@ def add_pages(app: Flask, *, authenticated: bool) -> None:
     if engine is None:
         return
     accounts = BasicAuth() if authenticated else NoAccounts()
+    tables = read_tables()
     house = House(
         engine=engine,
         settings=read_settings(),
-        configuration=read_configuration(read_tables()),
+        configuration=read_configuration(tables),
         accounts=accounts,
+        monitoring=read_monitoring(tables),
         prefix=os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),
     )
     install(app, house, accounts.authenticate if isinstance(accounts, BasicAuth) else lambda: None)

@@ -6,13 +6,17 @@ One `House` a process; each part is asked for inside a request only. Parts raise
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Engine
 
 from mlflow_hydraulic.configuration import Configuration
+from mlflow_hydraulic.deployment import ModelVersion
+from mlflow_hydraulic.monitor.configured import Monitoring
 from mlflow_hydraulic.people.rights import Who
+from mlflow_hydraulic.people.visible import Readable
 from mlflow_hydraulic.settings import Settings
 
 
@@ -31,10 +35,25 @@ class Accounts(Protocol):
         """MLflow's own permission on a registered model: "none", "read", "edit" or "manage"."""
         ...
 
+    def readable(self, who: Who) -> Readable:
+        """Which models MLflow's own permissions let them read, in one query; for `people.visible`."""
+        ...
+
+
+class Files(Protocol):
+    """The files of model versions."""
+
+    def folder(self, model: ModelVersion) -> Path:
+        """Where the files of a pinned version lie, fetched where they are not here; `NotFound`, `Untrusted`."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """engine: the database of registry and evidence. prefix: MLflow's static prefix, "" or "/mlflow"."""
+    """engine: the database of registry and evidence. prefix: MLflow's static prefix, "" or "/mlflow".
+
+    monitoring: the table [monitor]. files: None where only what lies in settings.home can be read.
+    """
 
     engine: Engine
     settings: Settings
@@ -42,3 +61,5 @@ class House:
     accounts: Accounts
     prefix: str = ""
     workspace: str = "default"
+    monitoring: Monitoring = field(default_factory=Monitoring)
+    files: Files | None = None
