@@ -1,0 +1,130 @@
+"""A `House` on a real SQLite file with MLflow's tables and ours, and Flask's test client on it: pages without a server.
+
+house = make_house(tmp_path)
+house.accounts.caller = Who(name="ds1")
+client(house).get("/api/2.0/hydraulic/projects")
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, insert
+
+from mlflow_hydraulic.clock import utc_now
+from mlflow_hydraulic.configuration import Configuration
+from mlflow_hydraulic.evidence import database
+from mlflow_hydraulic.evidence.tables import members, projects
+from mlflow_hydraulic.people.members import MODEL_TAGS, MODELS, PROJECT_TAG
+from mlflow_hydraulic.people.rights import Role, Who
+from mlflow_hydraulic.people.visible import Readable
+from mlflow_hydraulic.settings import Settings
+from mlflow_hydraulic.web import blueprint
+from mlflow_hydraulic.web.house import House
+
+DS1, DS2, ADMIN = Who(name="ds1"), Who(name="ds2"), Who(name="admin", admin=True)
+
+
+@dataclass
+class FakeAccounts:
+    """MLflow's users as a test wants them. permissions: MLflow's own by (user, model), `other` where none is given."""
+
+    caller: Who = field(default_factory=Who)
+    users: Sequence[str] = ("admin", "ds1", "ds2")
+    permissions: dict[tuple[str, str], str] = field(default_factory=dict)
+    other: str = "none"
+
+    def who(self) -> Who:
+        return self.caller
+
+    def names(self) -> Sequence[str]:
+        return sorted(self.users)
+
+    def permission(self, who: Who, model: str) -> str:
+        return self.permissions.get((who.name, model), self.other)
+
+    def readable(self, who: Who) -> Readable:
+        every = self.other != "none"
+        differ = {model for (user, model), said in self.permissions.items() if user == who.name}
+        names = {model for model in differ if (self.permission(who, model) != "none") is not every}
+        return Readable(every=every, names=frozenset(names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestHouse(House):
+    """A house whose caller a test can change: `house.accounts.caller = DS1`."""
+
+    __test__ = False  # no test class, whatever pytest makes of its name
+    accounts: FakeAccounts = field(default_factory=FakeAccounts)
+
+
+def make_house(
+    folder: Path, *, who: Who | None = None, configuration: Configuration | None = None, prefix: str = ""
+) -> TestHouse:
+    """A house on a new file in `folder`. who: the caller at first; nobody is logged in where it is None."""
+    return TestHouse(
+        engine=make_engine(folder),
+        settings=Settings(home=folder / "home"),
+        configuration=configuration or Configuration(),
+        accounts=FakeAccounts(caller=who or Who()),
+        prefix=prefix,
+    )
+
+
+def make_engine(folder: Path) -> Engine:
+    """A database with MLflow's tables and ours, empty."""
+    file = folder / "mlflow.db"
+    file.write_bytes(_tables())
+    return database.open_database(f"sqlite:///{file}")
+
+
+@cache
+def _tables() -> bytes:
+    """MLflow's tables and ours, made once: MLflow's migrations take seconds."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "mlflow.db"
+        SqlAlchemyStore(f"sqlite:///{file}").engine.dispose()
+        engine = database.open_database(f"sqlite:///{file}")
+        database.upgrade(engine)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine.dispose()
+        return file.read_bytes()
+
+
+def client(house: House) -> FlaskClient:
+    """A browser on the pages and the REST API of `house`; errors that nobody caught reach the test."""
+    app = Flask("tests")
+    app.testing = True
+    blueprint.install(app, house, lambda: None)
+    return app.test_client()
+
+
+def add_model(engine: Engine, name: str, project: str = "", workspace: str = "default") -> None:
+    """A registered model, in `project` where one is named, written past the registry's gate."""
+    with engine.begin() as connection:
+        connection.execute(insert(MODELS).values(workspace=workspace, name=name))
+        if project:
+            tag = {"workspace": workspace, "name": name, "key": PROJECT_TAG, "value": project}
+            connection.execute(insert(MODEL_TAGS).values(**tag))
+
+
+def add_project(engine: Engine, name: str, roles: dict[str, Role], workspace: str = "default") -> None:
+    """A project with these members, written past its ledger."""
+    at = utc_now().isoformat(timespec="microseconds")
+    identity = uuid4().hex
+    made = {"id": identity, "workspace": workspace, "name": name, "description": "", "created": at, "created_by": "ds1"}
+    with engine.begin() as connection:
+        connection.execute(insert(projects).values(**made))
+        for user, role in roles.items():
+            member = {"project": identity, "user": user, "role": role.value, "since": at, "by": "ds1"}
+            connection.execute(insert(members).values(**member))
