@@ -34,6 +34,8 @@ class Caller:
 def why(reason: str) -> Iterator[None]:
     """Give the changes made within it a reason, over REST and on a store of this process alike.
 
+    In a request to the server it goes before the header's: it came in the body, or says more.
+
     with why("beats version 3 on last week's cycles"):
         client.transition_model_version_stage("hydraulic-cooler", "4", "Production")
     """
@@ -49,7 +51,8 @@ def caller() -> Caller:
     flask = sys.modules.get("flask")  # MLflow's client alone has none
     if flask is not None and flask.has_request_context():
         user = flask.g.get("mlflow_authenticated_user") or ""
-        return Caller(user=user, reason=_storable(unquote(flask.request.headers.get(REASON_HEADER, ""))))
+        reason = _reason.get() or unquote(flask.request.headers.get(REASON_HEADER, ""))
+        return Caller(user=user, reason=_storable(reason))
     return Caller(user=_login(), reason=_storable(_reason.get()))
 
 

@@ -43,6 +43,7 @@ FROM_STATUS: tuple[tuple[tuple[int, ...], type[HydraulicError]], ...] = (
     ((404,), NotFound),
     ((401, 403), Refused),
     ((400,), BadInput),
+    ((409,), Conflict),
     ((429, 500, 502, 503, 504), Unavailable),  # MLflow's client wraps lost connections in a 500
 )
 

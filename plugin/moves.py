@@ -1,6 +1,6 @@
 """Carries moves out in the registry, one after the other, through MLflow's client and so through gate and ledger.
 
-Called by `hydraulic rollback`.
+Called by `hydraulic rollback` and `hydraulic deploy`, and by `registrar` in MLflow's server.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mlflow_hydraulic.registry import RegisteredModel
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from mlflow_hydraulic.plugin.client import OwnRegistry
     from mlflow_hydraulic.world import RegistryReader
 
 
@@ -38,6 +39,12 @@ def carry_out(client: MlflowClient, model: str, moves: Sequence[Move], reason: s
         except HydraulicError as error:
             left = _undo(client, model, moves[:done], f"undone, because it was refused: {reason}")
             raise type(error)(f"{error}; {left or 'nothing was changed'}") from error
+
+
+def carry_out_within(client: OwnRegistry, model: str, moves: Sequence[Move], reason: str) -> None:
+    """Do all of `moves` in a transaction of the caller's, which is taken back as a whole where one is refused."""
+    for move in moves:
+        _do(client, model, move, reason)
 
 
 def check_artefacts(registry: RegistryReader, model: RegisteredModel, target: Composition) -> None:
@@ -70,7 +77,7 @@ def _undo(client: MlflowClient, model: str, done: Sequence[Move], reason: str) -
     return "what was moved before was taken back"
 
 
-def _do(client: MlflowClient, model: str, move: Move, reason: str) -> None:
+def _do(client: MlflowClient | OwnRegistry, model: str, move: Move, reason: str) -> None:
     with why(reason), from_mlflow(f"models:/{model}: {move}"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MLflow's, about stages: they are what we are here for
         if move.kind == "stage":

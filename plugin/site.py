@@ -11,6 +11,7 @@ from mlflow_hydraulic.monitor.configured import read_monitoring
 from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.people.visible import Readable
 from mlflow_hydraulic.plugin.grants import readable_models
+from mlflow_hydraulic.plugin.registrar import ServersRegistrar
 from mlflow_hydraulic.settings import read_settings, read_tables
 from mlflow_hydraulic.web.blueprint import install
 from mlflow_hydraulic.web.house import House
@@ -83,10 +84,12 @@ def add_pages(app: Flask, *, authenticated: bool) -> None:
         return
     accounts = BasicAuth() if authenticated else NoAccounts()
     tables = read_tables()
+    configuration = read_configuration(tables)
     house = House(
         engine=engine,
         settings=read_settings(),
-        configuration=read_configuration(tables),
+        configuration=configuration,
+        registrar=ServersRegistrar(configuration=configuration),
         accounts=accounts,
         monitoring=read_monitoring(tables),
         prefix=os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),

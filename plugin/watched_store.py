@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
@@ -12,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -30,6 +31,7 @@ from mlflow_hydraulic.settings import read_settings, read_tables
 
 log = logging.getLogger("hydraulic.registry")
 OpenSession = Callable[..., AbstractContextManager[Session]]
+_together: ContextVar[tuple[object, Session] | None] = ContextVar("hydraulic_together", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +67,27 @@ class WatchedStoreMixin:
         with translated():
             database.ready(self.engine)
         open_session: OpenSession = self.ManagedSessionMaker  # type: ignore[has-type]  # MLflow's, made just now
-        self.ManagedSessionMaker = lambda read_only=True: (
-            open_session(read_only=True) if read_only else self._watched(open_session)
-        )
+        self._open_session = open_session
+        self.ManagedSessionMaker = self._session
+
+    def _session(self, read_only: bool = True) -> AbstractContextManager[Session]:
+        shared = _together.get()
+        if shared is not None and shared[0] is self:
+            return _flushed(shared[1])
+        return self._open_session(read_only=True) if read_only else self._watched(self._open_session)
+
+    @contextmanager
+    def together(self) -> Iterator[Connection]:
+        """One transaction for every call of this store's within: judged at its end, made as a whole or not at all.
+
+        Nobody else moves anything from here on until it ends. The connection sees what was done so far.
+        """
+        with self._watched(self._open_session) as session:
+            token = _together.set((self, session))
+            try:
+                yield session.connection()
+            finally:
+                _together.reset(token)
 
     @contextmanager
     def _watched(self, open_session: OpenSession) -> Iterator[Session]:
@@ -106,6 +126,13 @@ class WatchedStoreMixin:
                 append(connection, [_event(one, who, refused=True) for one in error.refused])
         except (SQLAlchemyError, HydraulicError):
             log.exception("not in the ledger: %s (asked by %s)", error.message, who.name)
+
+
+@contextmanager
+def _flushed(session: Session) -> Iterator[Session]:
+    """A session that somebody else commits: what was changed is in the database for those who look next."""
+    yield session
+    session.flush()
 
 
 class WatchedStore(WatchedStoreMixin, SqlAlchemyStore):  # type: ignore[misc]

@@ -15,8 +15,11 @@ from sqlalchemy import Engine
 from mlflow_hydraulic.configuration import Configuration
 from mlflow_hydraulic.deployment import ModelVersion
 from mlflow_hydraulic.monitor.configured import Monitoring
+from mlflow_hydraulic.moves import Move
 from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.people.visible import Readable
+from mlflow_hydraulic.policy import Verdict
+from mlflow_hydraulic.registry import RegisteredModel, Registry
 from mlflow_hydraulic.settings import Settings
 
 
@@ -48,11 +51,36 @@ class Files(Protocol):
         ...
 
 
+class Registrar(Protocol):
+    """The registry of models, and moves in it, which pass gate and ledger."""
+
+    def registry(self, names: Sequence[str] | None = None) -> Registry:
+        """All registered models, or those of `names` that there are; a handful of queries."""
+        ...
+
+    def model(self, name: str) -> RegisteredModel:
+        """One registered model with its versions; `NotFound` where there is none of that name."""
+        ...
+
+    def judge(self, model: RegisteredModel, moves: Sequence[Move], who: Who, reason: str) -> Verdict:
+        """What the gate would say of `moves` of `model`, made now and together by `who`."""
+        ...
+
+    def carry_out(self, name: str, moves: Sequence[Move], reason: str, digest: str = "") -> None:
+        """Make all of `moves` of a model, or none, as the user who asks.
+
+        digest: of the model's intent that they were thought of for; `Conflict` where it moved meanwhile, `Refused`
+        where the gate says no.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class House:
     """engine: the database of registry and evidence. prefix: MLflow's static prefix, "" or "/mlflow".
 
     monitoring: the table [monitor]. files: None where only what lies in settings.home can be read.
+    registrar: None where there is no registry of MLflow's, as in tests.
     """
 
     engine: Engine
@@ -63,3 +91,4 @@ class House:
     workspace: str = "default"
     monitoring: Monitoring = field(default_factory=Monitoring)
     files: Files | None = None
+    registrar: Registrar | None = None
