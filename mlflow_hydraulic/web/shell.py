@@ -12,19 +12,31 @@ from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.version import VERSION
 from mlflow_hydraulic.web.answers import code_of
 from mlflow_hydraulic.web.ask import Ask
+from mlflow_hydraulic.web.filters import FILTERS
 from mlflow_hydraulic.web.page import Page
+
+TITLES = {
+    400: "This request cannot be read",
+    403: "You may not do this",
+    404: "There is nothing here",
+    409: "Somebody else changed it",
+    422: "It cannot be done",
+    503: "Something is away for now",
+}
 
 
 @cache
 def engine() -> Environment:
     """Every value is escaped; a name that no page gives is an error, never an empty place."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("mlflow_hydraulic.web", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters.update(FILTERS)
+    return made
 
 
 def render(ask: Ask, page: Page, shown: Mapping[str, Any]) -> str:
@@ -34,7 +46,9 @@ def render(ask: Ask, page: Page, shown: Mapping[str, Any]) -> str:
 
 def render_error(ask: Ask, error: HydraulicError) -> str:
     """The page that says what is wrong, in the same frame."""
-    return engine().get_template("error.html").render(**_frame(ask, ""), status=code_of(error)[0], message=str(error))
+    status = code_of(error)[0]
+    shown = {"status": status, "title": TITLES.get(status, "It failed"), "message": str(error)}
+    return engine().get_template("error.html").render(**_frame(ask, ""), **shown)
 
 
 def _frame(ask: Ask, area: str) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+// Parts of a page that are fetched anew: every few seconds (data-refresh), or as one types (data-live).
+import { toast } from "./api.js";
+
+async function fetched(url, signal) {
+  const answer = await fetch(url, { headers: { Accept: "text/html" }, signal });
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+/** Make `old` like `made` with as few changes as can be: focus, open menus and what was typed stay. */
+export function morph(old, made) {
+  if (old.isEqualNode(made) || old.dataset?.keep !== undefined || (old.localName === "dialog" && old.open)) return;
+  if (old.nodeType !== Node.ELEMENT_NODE || old.localName !== made.localName || old.id !== made.id) {
+    old.replaceWith(document.adoptNode(made));
+    return;
+  }
+  attributes(old, made);
+  if (old === document.activeElement && "value" in old) return; // somebody types here
+  if (old.localName === "input" && old.type !== "checkbox") old.value = made.value;
+  if (old.type === "checkbox") old.checked = made.checked;
+  const children = [...made.childNodes];
+  while (old.childNodes.length > children.length) old.lastChild.remove();
+  children.forEach((child, index) => {
+    if (old.childNodes[index]) morph(old.childNodes[index], child);
+    else old.append(document.adoptNode(child));
+  });
+}
+
+function attributes(old, made) {
+  const own = (name) => name === "open" || name === "style"; // of menus and dialogs: ours, not the server's
+  for (const { name } of [...old.attributes]) if (!made.hasAttribute(name) && !own(name)) old.removeAttribute(name);
+  for (const { name, value } of made.attributes) if (!own(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+}
+
+async function refresh(section) {
+  let wait = Number(section.dataset.refresh) * 1000;
+  try {
+    if (document.visibilityState === "visible") {
+      const made = (await fetched(location.href)).getElementById(section.id);
+      if (section.dataset.stale !== undefined) toast("The server answers again.", "good");
+      if (made) morph(section, made);
+      section.dispatchEvent(new CustomEvent("refreshed", { bubbles: true }));
+      if (!made || !made.dataset.refresh) return;
+    }
+  } catch (error) {
+    if (section.dataset.stale === undefined) toast(`This page is no longer fresh: ${error.message}.`, "bad");
+    section.dataset.stale = "";
+    wait = Math.max(wait, 10000);
+  }
+  setTimeout(() => refresh(section), wait);
+}
+
+for (const section of document.querySelectorAll("[data-refresh]")) {
+  setTimeout(() => refresh(section), Number(section.dataset.refresh) * 1000);
+}
+
+const typing = new WeakMap();
+
+async function filter(form) {
+  typing.get(form)?.abort();
+  const control = new AbortController();
+  typing.set(form, control);
+  const url = new URL(form.action || location.href, location.href);
+  url.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== "")).toString();
+  try {
+    const page = await fetched(url, control.signal);
+    for (const place of document.querySelectorAll(form.dataset.live)) {
+      const made = page.getElementById(place.id);
+      if (made) morph(place, made);
+    }
+    history.replaceState(null, "", url);
+    form.dispatchEvent(new CustomEvent("filtered", { bubbles: true }));
+  } catch (error) {
+    if (error.name !== "AbortError") toast(`It could not be filtered: ${error.message}.`, "bad");
+  }
+}
+
+const timers = new WeakMap();
+document.addEventListener("input", (event) => {
+  const form = event.target.form;
+  if (!form?.dataset.live) return;
+  clearTimeout(timers.get(form));
+  timers.set(form, setTimeout(() => filter(form), 200));
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.dataset?.live) return;
+  event.preventDefault();
+  filter(event.target);
+});
