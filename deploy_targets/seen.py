@@ -17,4 +17,6 @@ def running(environment: str, observed: Observed) -> Running | None:
         endpoint=observed.url,
         cause=observed.cause,
         generation=observed.generation,
+        log=observed.log,
+        ready=observed.ready,
     )

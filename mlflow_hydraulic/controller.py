@@ -22,6 +22,7 @@ from mlflow_hydraulic.errors import Conflict, HydraulicError, Unavailable
 from mlflow_hydraulic.evidence import lease, recorded
 from mlflow_hydraulic.plan import Action, Plan
 from mlflow_hydraulic.reconcile import run_pass
+from mlflow_hydraulic.witness import Watch
 from mlflow_hydraulic.world import Fenced, Outcome, Pass, World
 
 log = logging.getLogger("hydraulic.controller")
@@ -198,10 +199,13 @@ class Controller:
         ended = threading.Event()
         renewer = threading.Thread(target=self._renew, args=(ended,), name="lease", daemon=True)
         renewer.start()
+        watch = Watch(self._world, self._pace.interval_s)
+        watch.start()
         try:
             yield True
         finally:
             self._world.crew.join()
+            watch.end()
             ended.set()
             renewer.join()
             try:

@@ -27,7 +27,7 @@ class Crew(Generic[Result]):
     @property
     def busy(self) -> frozenset[str]:
         """The keys whose jobs have not been handed back yet."""
-        return frozenset(self._under_way)
+        return frozenset(tuple(self._under_way))
 
     @property
     def waits_for_us(self) -> bool:
@@ -64,11 +64,14 @@ class Crew(Generic[Result]):
             if key in self._under_way:
                 continue
             done: Future[Result] = Future()
+            self._under_way[key] = done  # others may ask meanwhile who is busy
             try:
                 done.set_result(job())
             except Exception as error:  # noqa: BLE001 - as a thread of the pool does: `do` raises it
                 done.set_exception(error)
-            self._under_way[key] = done
+            except BaseException:
+                del self._under_way[key]
+                raise
             if done.exception() is not None:
                 return
 

@@ -52,7 +52,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What a target runs under one name: seen there, never remembered. stale: what else of it is not as configured."""
+    """What a target runs under one name: seen there, never remembered. stale: what else of it is not as configured.
+
+    log: the last log lines that go with `cause`. ready: replicas that answer, by predictor. Both for people only.
+    """
 
     environment: str
     deployment: Deployment
@@ -61,6 +64,8 @@ class Running:
     cause: str = ""
     generation: int | None = field(default=None, compare=False)  # of the target: whether it is still what was seen
     stale: str = field(default="", compare=False)
+    log: tuple[str, ...] = field(default=(), compare=False)
+    ready: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def model(self) -> str:

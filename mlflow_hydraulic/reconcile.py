@@ -7,12 +7,13 @@ recorded from what is then seen to run, never from what was attempted. Called by
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, Engine
 
-from mlflow_hydraulic import rollout
+from mlflow_hydraulic import rollout, witness
 from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.errors import Conflict, HydraulicError
 from mlflow_hydraulic.evidence import attempts, recorded
@@ -45,6 +46,7 @@ def look(sources: Sources, evidence: Callable[[], Engine] | None = None) -> Plan
 
 def observe(sources: Sources) -> Sight:
     """What runs in every environment; a target that is away makes its own environment blind and no other."""
+    began = time.monotonic()
     running: list[Running] = []
     blind: dict[str, HydraulicError] = {}
     for environment, target in sources.targets.items():
@@ -52,7 +54,7 @@ def observe(sources: Sources) -> Sight:
             running += target.observe()
         except HydraulicError as error:
             blind[environment] = error
-    return Sight(running=tuple(running), blind=blind)
+    return Sight(running=tuple(running), blind=blind, began=began)
 
 
 def run_pass(world: World, expected: Plan | None = None) -> Pass:
@@ -72,11 +74,14 @@ def run_pass(world: World, expected: Plan | None = None) -> Pass:
     _record_running(world, sight, world.crew.busy, ())
     late = rollout.write_down(world, canaries)
     plan = replace(plan, actions=tuple(a for a in plan.actions if (a.environment, a.model) not in late))
+    witness.expect(world, plan)
     outcomes, left = _act(world, registry, sight, plan, since, again=expected is not None)
     after = sight
     if outcomes:
         after = observe(world)
         _record_running(world, after, world.crew.busy, outcomes)
+    witness.expect(world, plan, outcomes)
+    witness.testify(world, after)
     troubles = _troubles(world, registry, plan, outcomes, after)
     telling = [model for model in _telling(world, registry, plan, outcomes) if model.name not in {m for _, m in late}]
     _write_facts(world, telling, after, troubles, canaries.facts)

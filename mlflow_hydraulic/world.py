@@ -5,7 +5,8 @@ Made by `cli.world`; used by `reconcile`, `job` and `controller`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,6 +82,29 @@ class Outcome:
     due: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """An action that is planned and not done. cause: why it failed or is left for later; due: as of its `Outcome`."""
+
+    action: Action
+    cause: str = ""
+    due: datetime | None = None
+
+
+@dataclass(slots=True)
+class Outlook:
+    """What passes are about and when they looked, for whoever looks between them; `witness` keeps it.
+
+    expected by environment and deployment. looked: `time.monotonic()` before the last look at an environment that was
+    written down. moving: environments where something was on its way to another state. lock: held while one writes.
+    """
+
+    expected: Mapping[tuple[str, str], Expected] = field(default_factory=dict)
+    looked: Mapping[str, float] = field(default_factory=dict)
+    moving: Set[str] = frozenset()
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """All that a plan is made from. `targets` by environment name."""
@@ -104,6 +128,7 @@ class World(Sources):
     stopping: Callable[[], bool] = lambda: False
     workspace: str = "default"
     crew: Crew[list[Outcome]] = field(default_factory=Crew)
+    outlook: Outlook = field(default_factory=Outlook)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -116,10 +141,14 @@ class World(Sources):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What was seen to run; `blind` gives the error of each environment whose target does not answer."""
+    """What was seen to run; `blind` gives the error of each environment whose target does not answer.
+
+    began: `time.monotonic()` before the targets were asked.
+    """
 
     running: tuple[Running, ...]
     blind: Mapping[str, HydraulicError] = field(default_factory=dict)
+    began: float = field(default=0.0, compare=False)
 
     def of(self, action: Action) -> Running | None:
         """What was seen under the name that `action` is about."""
