@@ -181,3 +181,10 @@ sight_looks = Table(
     Column("at", String(32), nullable=False),
     Column("blind", Text, nullable=False),
 )
+
+ended_sessions = Table(
+    "hydraulic_ended_sessions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("until_s", BigInteger, nullable=False),
+)
