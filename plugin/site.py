@@ -10,6 +10,7 @@ from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.monitor.configured import read_monitoring
 from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.people.visible import Readable
+from mlflow_hydraulic.plugin.catalogue import MlflowCatalogue
 from mlflow_hydraulic.plugin.grants import readable_models
 from mlflow_hydraulic.plugin.registrar import ServersRegistrar
 from mlflow_hydraulic.settings import read_settings, read_tables
@@ -89,6 +90,7 @@ def add_pages(app: Flask, *, authenticated: bool) -> None:
         engine=engine,
         settings=read_settings(),
         configuration=configuration,
+        catalogue=MlflowCatalogue(engine=engine),
         registrar=ServersRegistrar(configuration=configuration),
         accounts=accounts,
         monitoring=read_monitoring(tables),

@@ -63,7 +63,7 @@ def first_pinned(connection: Connection, workspace: str, model: str, number: int
     """
     before = None
     while True:
-        start = _began(connection, workspace, model, number, before)
+        start = began(connection, workspace, model, number, before)
         pinned = _rows(workspace, before).where(
             ledger.c.verb == "pinned",
             ledger.c.subject == stage_subject(model, number),
@@ -77,7 +77,7 @@ def first_pinned(connection: Connection, workspace: str, model: str, number: int
         model, before = start.model, start.seq
 
 
-def _began(connection: Connection, workspace: str, model: str, number: int, before: int | None) -> Any:
+def began(connection: Connection, workspace: str, model: str, number: int, before: int | None) -> Any:
     """The newest row, older than row `before`, since which this name and number mean what they mean; None: from ever.
 
     A deletion, a rename of this name into another, one of another into this, or the version found gone.

@@ -121,6 +121,10 @@ def _pinned(row: Row, _before: object, after: object) -> str:
     return f"version {version_of(row.subject)} was pinned to digest {str(after)[:12]}"
 
 
+def _comment(row: Row, _before: object, after: object) -> str:
+    return f"{row.actor} commented on version {version_of(row.subject)}: {after}"
+
+
 def _refused(row: Row, before: object, after: object) -> str:
     if not isinstance(after, Mapping):
         raise TypeError("a refusal says what was asked")
@@ -168,5 +172,6 @@ SENTENCES: Mapping[str, Callable[[Row, object, object], str]] = {
     "mute": _mute,
     "undelivered": _undelivered,
     "canary": _canary,
+    "comment": _comment,
     "refused": _refused,
 }

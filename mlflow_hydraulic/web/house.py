@@ -21,6 +21,7 @@ from mlflow_hydraulic.people.visible import Readable
 from mlflow_hydraulic.policy import Verdict
 from mlflow_hydraulic.registry import RegisteredModel, Registry
 from mlflow_hydraulic.settings import Settings
+from mlflow_hydraulic.web.catalogue import Catalogue
 
 
 class Accounts(Protocol):
@@ -80,7 +81,7 @@ class House:
     """engine: the database of registry and evidence. prefix: MLflow's static prefix, "" or "/mlflow".
 
     monitoring: the table [monitor]. files: None where only what lies in settings.home can be read.
-    registrar: None where there is no registry of MLflow's, as in tests.
+    registrar, catalogue: None where there is no registry of MLflow's, as in tests.
     """
 
     engine: Engine
@@ -92,3 +93,4 @@ class House:
     monitoring: Monitoring = field(default_factory=Monitoring)
     files: Files | None = None
     registrar: Registrar | None = None
+    catalogue: Catalogue | None = None
