@@ -1,5 +1,11 @@
 """The REST routes, an area a module; importing this declares them all."""
 
-from mlflow_hydraulic.web.api import about
+from mlflow_hydraulic.web.api import (
+    about,
+    description,
+)
 
-__all__ = ["about"]
+__all__ = [
+    "about",
+    "description",
+]
