@@ -1,7 +1,8 @@
 """A rollback: which of the things that ran to go back to, and the moves in the registry that ask for it. Pure.
 
 Nothing is deployed here: the registry is brought to say what it said then, and gate, ledger and controller do the rest.
-Called by `hydraulic rollback`; `plugin.moves` carries the moves out.
+Called by `hydraulic rollback` and the pages; `intent` uses `moves_to` for everything else that is to run, and
+`plugin.moves` carries the moves out.
 """
 
 from __future__ import annotations
@@ -118,9 +119,16 @@ def _same(wanted: Wanted, composition: Composition) -> bool:
 
 
 def moves_to(
-    model: RegisteredModel, environment: Environment, target: Composition, running: Composition | None
+    model: RegisteredModel,
+    environment: Environment,
+    target: Composition,
+    running: Composition | None,
+    *,
+    together: bool = False,
 ) -> list[Move]:
     """The moves that bring the registry to ask for `target`, in an order that is safe at every step.
+
+    together: they are made in one transaction, and nobody sees what is between; the rest is about those that are not.
 
     Between two moves the controller may look. What it may see is the old intent, the new one, or something ambiguous,
     which it holds: what serves goes on serving. It must never see a third intent that it would act on, such as both
@@ -132,9 +140,9 @@ def moves_to(
     final = after_all(model, direct)
     asked = resolve(final, environment)
     if not _asks_for(asked, target):
-        why = asked.message if isinstance(asked, Problem) else "the bindings were others when it ran"
+        why = asked.message if isinstance(asked, Problem) else "its bindings cannot express that"
         raise BadInput(f"{environment.name} cannot be made to run {target} by moves in the registry: {why}")
-    if _safe(model, environment, direct, target):
+    if together or _safe(model, environment, direct, target):
         return direct
     held = _moves(model, environment, target, running, held=True)
     if not _safe(model, environment, held, target):
@@ -201,8 +209,8 @@ def _bound(
     if len(target.predictors) > 1:
         if not stages:
             raise BadInput(
-                f"{environment.name} ran {target}, a split, and only stages can ask for that: its bindings are "
-                f"{', '.join(map(str, environment.champion))} now"
+                f"{environment.name} cannot be asked for {target}, a split: only stages can ask for that, and its "
+                f"bindings are {', '.join(map(str, environment.champion))}"
             )
         return stages[0], ()
     if not speak:
@@ -237,7 +245,10 @@ def _challenge(moving: Moving, environment: Environment, target: Composition) ->
     shadow = target.shadow.version if target.shadow else None
     selectors = environment.challenger
     if shadow is not None and not selectors:
-        raise BadInput(f"{environment.name} ran {target}, and has no binding for a challenger now")
+        raise BadInput(
+            f"{environment.name} cannot be asked for {target}: it has no binding for a challenger; add one, such as "
+            f'"alias:challenger", to environments.{environment.name}.challenger'
+        )
     speak = [selector for selector in selectors if selector.matches(moving.model)]
     chosen = (*speak, *selectors)[0] if shadow is not None else None
     for selector in selectors:

@@ -6,7 +6,7 @@ controller that is killed leaves no step that nobody knows of.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -66,7 +66,7 @@ def look_at(
     for action in concerned(plan, sources.environments, busy):
         environment, model = environments[action.environment], registry.model(action.model)
         seen = sight.of(action)
-        if model is None or _taken_over(sources, environment, model, seen):
+        if model is None or taken_over(sources.environments, environment, model, seen):
             continue
         place = (environment.name, model.name)
         with database.connect() as connection:
@@ -75,20 +75,22 @@ def look_at(
         rollback = begun(reason, environment.name)
         counts = memory is not None and memory.under_way and seen is not None
         counters = _counters(sources.targets[environment.name], action.name) if counts else None
-        made = _look(environment, model, seen, memory=memory, counters=counters, now=now, rollback=rollback)
+        made = look_of(environment, model, seen, memory=memory, counters=counters, now=now, rollback=rollback)
         if made is not None:
             decisions[place], memories[place] = decide(made), memory
     return Canaries(decisions=decisions, memories=memories)
 
 
-def _taken_over(sources: Sources, environment: Environment, model: RegisteredModel, seen: Running | None) -> bool:
+def taken_over(
+    environments: Sequence[Environment], environment: Environment, model: RegisteredModel, seen: Running | None
+) -> bool:
     """Whether what serves went on to the next environment: then this one ends it, canary or not."""
     served = [number for number, _ in seen.wanted.arms] if seen else []
-    above = successors(environment, sources.environments)
+    above = successors(environment, environments)
     return resolve(model, environment) is None and any(asked(model, one, served) for one in above)
 
 
-def _look(
+def look_of(
     environment: Environment,
     model: RegisteredModel,
     seen: Running | None,
