@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -12,17 +11,9 @@ import yaml
 from mlflow_hydraulic.bundle.manifest import CERTIFICATE
 from mlflow_hydraulic.errors import BadData, NotFound
 from mlflow_hydraulic.plugin.artifacts import Artifacts
-from mlflow_hydraulic.web.catalogue import Card, Certificate, Column, Figure, Tag
+from mlflow_hydraulic.web.catalogue import Card, Certificate, Column, Figure, Tag, media_of
 from mlflow_hydraulic.web.flat import flat
 
-IMAGES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-    ".svg": "image/svg+xml",
-}
 MOST_FIGURES, MOST_FOLDERS, DEEPEST = 60, 40, 3
 LARGEST_CARD = 4 * 2**20  # bytes
 LARGEST_IMAGE = 8 * 2**20
@@ -71,11 +62,6 @@ def read_image(artifacts: Artifacts, path: str) -> bytes:
     if not media_of(path) or path.startswith("/") or any(part in ("", ".", "..") or "\\" in part for part in parts):
         raise NotFound(f"{path!r}: there is no such image among the run's artifacts")
     return artifacts.read(path, LARGEST_IMAGE)
-
-
-def media_of(path: str) -> str:
-    """The image type that a file's name says; "" for what is none."""
-    return IMAGES.get(PurePosixPath(path).suffix.lower(), "")
 
 
 def _yaml(content: bytes) -> dict[str, Any]:  # Any: parsed YAML

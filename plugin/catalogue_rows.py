@@ -105,7 +105,7 @@ class Rows:
         if asked.environment:
             found.append(tuple_(VERSIONS.c.name, VERSIONS.c.version).in_(seen))
         if asked.versions == "latest":
-            found.append(VERSIONS.c.version == self._newest())
+            found.append(self._newest() == VERSIONS.c.version)
         return found
 
     def _says(self, word: str) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ from mlflow_hydraulic.web.answers import code_of, told
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.house import House
 from mlflow_hydraulic.web.page import PAGES, Page
-from mlflow_hydraulic.web.route import ROUTES, Route
+from mlflow_hydraulic.web.route import ROUTES, Route, Sent
 
 NAME = "hydraulic"
 API = "/api/2.0/hydraulic"
@@ -87,6 +87,8 @@ def _answering(house: House, route: Route) -> Callable[..., Response]:
             result = route.handler(ask, **given)
         except HydraulicError as error:
             return _json(told(error), code_of(error)[0])
+        if isinstance(result, Sent):
+            return _sent(result)
         if route.media:
             return Response(result, mimetype=route.media)
         return Response(status=204) if result is None else _json(result, 200)
@@ -115,6 +117,15 @@ def _query(kind: Any) -> Any:  # Any: a Struct's type and its value
 
 def _json(value: object, status: int) -> Response:
     return Response(msgspec.json.encode(value), status=status, mimetype="application/json")
+
+
+def _sent(file: Sent) -> Response:
+    response = Response(file.content, mimetype=file.media)
+    if file.filename:
+        response.headers.set("Content-Disposition", "attachment", filename=file.filename)
+    if file.policy:
+        response.headers["Content-Security-Policy"] = file.policy
+    return response
 
 
 def _showing(house: House, page: Page) -> Callable[..., Response]:

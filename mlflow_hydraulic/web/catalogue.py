@@ -6,6 +6,7 @@ knows nothing. NaN and infinities stay such here and are null in JSON.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct
@@ -15,7 +16,20 @@ from mlflow_hydraulic.people.visible import Readable
 
 MOST_A_PAGE = 200
 LONGEST_TEXT = 5000  # of a description and of a tag's value, as MLflow's oldest databases hold them
+IMAGES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".svg": "image/svg+xml",
+}
 Sort = Literal["model", "version", "project", "created", "score", "owner", "stage", "environment", "alias"]
+
+
+def media_of(path: str) -> str:
+    """The image type that a file's name says; "" for what is none."""
+    return IMAGES.get(PurePosixPath(path).suffix.lower(), "")
 
 
 class Tag(Struct, frozen=True, kw_only=True):

@@ -26,10 +26,21 @@ SCOPES = ("project", "model", "deployment")  # path parameters that say whose ri
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sent:
+    """An answer that is a file. filename: it is saved under that name, rather than shown; policy: its own
+    Content-Security-Policy, "" for the one of every answer."""
+
+    content: bytes
+    media: str
+    filename: str = ""
+    policy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Route:
     """right: what the caller needs in the project that the path names; None: a log-in is enough, and the handler leaves
-    out what the caller may not see. media: what the answer is where it is not JSON: the handler then gives bytes or an
-    iterator of bytes."""
+    out what the caller may not see. media: what the answer is where it is not JSON: the handler then gives bytes, an
+    iterator of bytes, or a `Sent`."""
 
     method: Method
     path: str
