@@ -19,10 +19,14 @@ _reason: ContextVar[str] = ContextVar("hydraulic_reason", default="")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """user: who logged in, "" where nobody did. reason: what they typed, percent-decoded, cut to 2000 characters."""
+    """user: who logged in, "" where nobody did. reason: what they typed, percent-decoded, cut to 2000 characters.
+
+    logged_in: a server knows who they are; of a process of one's own only the system's user is known.
+    """
 
     user: str
     reason: str = ""
+    logged_in: bool = False
 
     @property
     def name(self) -> str:
@@ -52,7 +56,7 @@ def caller() -> Caller:
     if flask is not None and flask.has_request_context():
         user = flask.g.get("mlflow_authenticated_user") or ""
         reason = _reason.get() or unquote(flask.request.headers.get(REASON_HEADER, ""))
-        return Caller(user=user, reason=_storable(reason))
+        return Caller(user=user, reason=_storable(reason), logged_in=bool(user))
     return Caller(user=_login(), reason=_storable(_reason.get()))
 
 

@@ -22,10 +22,14 @@ from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.evidence.ledger import Event, append
 from mlflow_hydraulic.evidence.recorded import hold_head
+from mlflow_hydraulic.people.takes import JOINS
+from mlflow_hydraulic.plugin import touches
 from mlflow_hydraulic.plugin.caller import Caller, caller
 from mlflow_hydraulic.plugin.changes import Change, noted, watch
 from mlflow_hydraulic.plugin.errors import translated
 from mlflow_hydraulic.plugin.moved import Database, moves_of
+from mlflow_hydraulic.plugin.passage import Passage
+from mlflow_hydraulic.plugin.users import who_is
 from mlflow_hydraulic.policy import Move, Verdict, judge_all
 from mlflow_hydraulic.settings import read_settings, read_tables
 
@@ -96,6 +100,7 @@ class WatchedStoreMixin:
             with open_session(read_only=False) as session:
                 hold_head(session.connection())  # before MLflow reads: whatever it finds stays true until it commits
                 watch(session)
+                touches.watch(session)
                 yield session
                 self._settle(session, who)
         except RefusedMove as error:
@@ -104,20 +109,38 @@ class WatchedStoreMixin:
 
     def _settle(self, session: Session, who: Caller) -> None:
         """Judge what the session changed and write it down; `RefusedMove` where the policy says no to any of it."""
-        changes = [(change, moves_of(Database(session, change.workspace), change, who)) for change in noted(session)]
-        judged = [self._judged(change, moves) for change, moves in changes]
+        intent = noted(session)
+        quiet = touches.touched(session, intent)
+        changes = [(change, moves_of(Database(session, change.workspace), change, who)) for change in intent]
+        passage = self._passage(session, quiet, who)
+        judged = [self._judged(passage, *one) for one in [*changes, *((touch, ()) for touch in quiet)]]
         refused = [one for one in judged if not one.verdict.allowed]
         if refused:
-            given = [self._judged(change, [replace(m, reason="given") for m in moves]) for change, moves in changes]
-            raise RefusedMove(refused, reason_wanted=all(one.verdict.allowed for one in given))
+            given = [(change, [replace(move, reason="given") for move in moves]) for change, moves in changes]
+            raise RefusedMove(
+                refused,
+                reason_wanted=not any(one.change in quiet for one in refused)
+                and all(self._judged(passage, *one).verdict.allowed for one in given),
+            )
         with translated():
-            append(session.connection(), [_event(one, who) for one in judged])
+            written = [_event(one, who) for one in judged if one.change not in quiet]
+            append(session.connection(), [*written, *passage.joined(who)])
 
-    def _judged(self, change: Change, moves: Sequence[Move]) -> Judged:
+    def _passage(self, session: Session, quiet: Sequence[Change], who: Caller) -> Passage:
+        return Passage(
+            connection=session.connection(),
+            who=who_is(who),
+            environments=self._configuration.environments,
+            joins=[one for one in quiet if one.verb == JOINS],
+        )
+
+    def _judged(self, passage: Passage, change: Change, moves: Sequence[Move]) -> Judged:
         if change.forbidden:
             return Judged(change=change, verdict=Verdict(environments=(), reasons=(change.forbidden,)))
-        verdict = judge_all(moves, self._configuration.environments, self._configuration.policy)
-        return Judged(change=change, verdict=verdict)
+        policy = passage.policy(change, self._configuration.policy)
+        verdict = judge_all(moves, self._configuration.environments, policy)
+        said = passage.objections(change, verdict.environments)
+        return Judged(change=change, verdict=replace(verdict, reasons=(*said, *verdict.reasons)))
 
     def _record(self, error: RefusedMove, who: Caller) -> None:
         """Write the refusal down, in a transaction of its own; where that fails it is a refusal all the same."""

@@ -33,6 +33,12 @@ def project_of(connection: Connection, workspace: str, model: str) -> str | None
     return None if found is None else found[0] or ""
 
 
+def name_of(connection: Connection, workspace: str, tag: str) -> str:
+    """The project that a tag of this value means; "" where it names none."""
+    query = select(projects.c.name).where(projects.c.workspace == workspace, projects.c.name == tag)
+    return str(connection.execute(query).scalar() or "")
+
+
 def role_of(connection: Connection, workspace: str, project: str, who: Who) -> Role | None:
     """The role of `who` in `project`; None where they have none, or there is no such project."""
     query = (

@@ -77,3 +77,12 @@ class Who:
 def roles_with(right: Right) -> str:
     """The roles that hold `right`, for a refusal: "operator or owner"."""
     return " or ".join(role.value for role in Role if right in role.rights)
+
+
+def refusal(actor: str, role: Role, right: Right, what: str) -> str:
+    """Why somebody with `role` in `what` may not do something there, in words; "" where they may."""
+    if right in role.rights:
+        return ""
+    return (
+        f"{actor!r} is {role.value} of {what} and may not {right.value}: that takes {roles_with(right)}; ask its owner"
+    )

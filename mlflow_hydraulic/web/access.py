@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from mlflow_hydraulic.errors import NotFound, Refused
 from mlflow_hydraulic.people import members
-from mlflow_hydraulic.people.rights import MLFLOW_ROLES, Right, Role, roles_with
+from mlflow_hydraulic.people.rights import MLFLOW_ROLES, Right, Role, refusal
 from mlflow_hydraulic.web.ask import Ask
 
 
@@ -34,11 +34,8 @@ def require(right: Right, role: Role | None, what: str, ask: Ask) -> None:
     """Raise unless `role` (None: none at all) holds `right`."""
     if role is None:
         raise NotFound(f"there is no {what} here, or it is not shared with {ask.who.actor!r}: ask its owner")
-    if right not in role.rights:
-        raise Refused(
-            f"{ask.who.actor!r} is {role.value} of {what} and may not {right.value}: "
-            f"that takes {roles_with(right)}; ask its owner"
-        )
+    if said := refusal(ask.who.actor, role, right, what):
+        raise Refused(said)
 
 
 def role_in(ask: Ask, project: str) -> Role | None:
