@@ -6,6 +6,7 @@ finds each pair once, and again when either changes. Used by `hydraulic actuals`
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import threading
@@ -23,10 +24,12 @@ from mlflow_hydraulic.record.feedback import heard
 from mlflow_hydraulic.record.selecting import Scored
 from mlflow_hydraulic.record.store import Store
 from mlflow_hydraulic.record.values import Served
+from mlflow_hydraulic.schema import Label
 
 FILE = "actuals.db"
 AT_ONCE = 2000  # true values in one transaction of `join`
 IDS_AT_ONCE = 20_000  # new predictions that are looked through at once
+MOST_VARIABLES = 500  # of one query: SQLite's oldest limit is 999
 TO_JOIN, JOINED, UNFIT, WAITING = range(4)
 
 
@@ -138,6 +141,16 @@ class ActualStore:
             )
             for row in rows
         ]
+
+    def truths(self, ids: Iterable[str]) -> dict[tuple[str, int], Label]:
+        """The values that hold for these predictions, by (id, row), of those that fit their prediction."""
+        wanted, found = iter(dict.fromkeys(ids)), {}
+        while some := list(itertools.islice(wanted, MOST_VARIABLES)):
+            marks = ",".join("?" * len(some))
+            query = f"select id, row, value from latest where state = ? and id in ({marks})"  # noqa: S608 - marks
+            with self._reading() as sql:
+                found.update({(row[0], row[1]): json.loads(row[2]) for row in sql.execute(query, (JOINED, *some))})
+        return found
 
     def prune(self, before: float) -> int:
         """Forget labelled rows predicted before `before`, and true values determined before it; returns how many."""

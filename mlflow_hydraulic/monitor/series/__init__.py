@@ -1,0 +1,1 @@
+"""Series of a deployment for the monitoring page, from record, true values, versions and evidence; bounded."""
