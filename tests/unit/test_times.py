@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_hydraulic.cli.times import read_past, read_time
+from mlflow_hydraulic.cli.times import read_past
 from mlflow_hydraulic.errors import BadInput
+from mlflow_hydraulic.moments import read_time
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=timezone.utc)
 
