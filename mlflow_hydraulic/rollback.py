@@ -51,7 +51,8 @@ def decide(
     """
     if not environment.looks_at(model.name):
         raise BadInput(f"{environment.name} looks at models named {environment.models!r}, not at {model.name!r}")
-    target = choose(resolve(model, environment), ran, begun(last_reason, environment.name), to, environment.name)
+    promise = begun(last_reason, environment.name)
+    target = choose(resolve(model, environment), ran, promise, to, environment.name)
     gone = [part.version for part in target.parts if model.version(part.version) is None]
     if gone:
         others = sorted({n for one in ran if one for n in one.versions if model.version(n)})
@@ -61,6 +62,11 @@ def decide(
         )
     running = ran[-1] if ran else None
     moves = moves_to(model, environment, target, running)
+    if not moves and to is None and running is not None and str(running) == promise:
+        raise Conflict(
+            f"{environment.name} was rolled back to {promise} by the last change, and that runs now: "
+            f"to go further back name a version with --to"
+        )
     return Rollback(model=model.name, environment=environment.name, running=running, target=target, moves=tuple(moves))
 
 
@@ -77,11 +83,6 @@ def choose(
         raise NotFound(f"nothing is on record as having run healthily in {environment}: there is nothing to go back to")
     promised = [one for one in past if str(one) == promise and (to is None or to in one.versions)]
     if promised:
-        if to is None and ran[-1] is not None and str(ran[-1]) == promise and _asks_for(asked, promised[-1]):
-            raise Conflict(
-                f"{environment} was rolled back to {promise} by the last change, and that runs now: "
-                f"to go further back name a version with --to"
-            )
         return promised[-1]
     if to is not None:
         return _last_with(to, asked, past, environment)

@@ -124,6 +124,21 @@ def test_repeated_it_does_nothing_more_and_never_goes_to_and_fro() -> None:
     assert decide(back, STAGE_PROD, [V1, V2, V3, V2], made.reason("x"), to=1).target == V1
 
 
+def test_a_rollback_to_what_runs_is_finished_when_it_was_cut_short() -> None:
+    selectors = tuple(map(Selector.parse, ("stage:Production", "alias:champion", "stage:Staging")))
+    both = Environment(name="prod", namespace="prod", champion=selectors)
+    found = model({1: "Staging", 2: "Production", 3: "None"}, {"champion": 3})
+    made = decide(found, both, [V2, V3])
+    assert told(made) == [
+        "version 3: stage None -> Production (archives version 2)",
+        "version 1: stage Staging -> Archived",
+    ]
+    half = after_all(found, made.moves[:1])
+    assert told(decide(half, both, [V2, V3], made.reason("x"))) == told(made)[1:]
+    with pytest.raises(Conflict, match="name a version with --to"):
+        decide(after_all(found, made.moves), both, [V2, V3], made.reason("x"))
+
+
 @pytest.mark.parametrize(
     ("found", "ran", "to", "error", "words"),
     [
