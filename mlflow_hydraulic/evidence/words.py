@@ -125,18 +125,58 @@ def _comment(row: Row, _before: object, after: object) -> str:
     return f"{row.actor} commented on version {version_of(row.subject)}: {after}"
 
 
+def _project(row: Row, _before: object, after: object) -> str:
+    if not isinstance(after, Mapping):
+        raise TypeError("a project's row says what became of it")
+    project, what = row.subject.partition("/")[2], after["what"]
+    told = {
+        "created": f"made project {project}",
+        "described": f"described project {project} anew",
+        "removed": f"removed project {project}",
+        "joined": f"brought model {row.model} into project {project}",
+        "left": f"took model {row.model} out of project {project}",
+    }
+    return f"{row.actor} {told[str(what)]}"
+
+
+def _member(row: Row, before: object, after: object) -> str:
+    project = row.subject.partition("/")[2]
+    if isinstance(after, Mapping) and isinstance(before, Mapping):
+        return f"{row.actor} made {after['user']} {after['role']} of project {project} (was {before['role']})"
+    if isinstance(after, Mapping):
+        return f"{row.actor} shared project {project} with {after['user']} as {after['role']}"
+    if not isinstance(before, Mapping):
+        raise TypeError("a member's row names the member")
+    if before["user"] == row.actor:
+        return f"{row.actor} left project {project} (was {before['role']})"
+    return f"{row.actor} ended {before['user']}'s membership of project {project} (was {before['role']})"
+
+
 def _refused(row: Row, before: object, after: object) -> str:
     if not isinstance(after, Mapping):
         raise TypeError("a refusal says what was asked")
-    asked, verb = after["asked"], after["verb"]
-    wish = {
-        "stage": f"to move version {version_of(row.subject)} from {before} to {asked}",
-        "alias": f"to {_alias_wish(row.subject, before, asked)}",
-        "tag": f"to set {row.subject.rpartition('#')[2]} of version {version_of(row.subject)} to {asked}{_was(before)}",
-        "delete version": f"to delete version {version_of(row.subject)}, which is in stage {before}",
-    }.get(str(verb), f"{verb} of {row.subject}")
+    wish = _wish(row, str(after["verb"]), before, after["asked"])
     reasons = "; ".join(str(reason) for reason in after["refused"])
     return f"refused: {row.actor} asked {wish}, but {reasons}"
+
+
+def _wish(row: Row, verb: str, before: object, asked: object) -> str:
+    if verb == "alias":
+        return f"to {_alias_wish(row.subject, before, asked)}"
+    if verb == "project":
+        place = "out of its project" if asked is None else f"into project {asked}"
+        return f"to bring model {row.model} {place}{_was(before)}"
+    if verb not in ("stage", "tag", "delete version", "register") or "/" not in row.subject.removeprefix("models:/"):
+        return {"describe": f"to describe {row.subject}", "delete model": f"to delete model {row.model}"}.get(
+            verb, f"{verb} of {row.subject}"
+        )
+    version = version_of(row.subject)
+    return {
+        "stage": f"to move version {version} from {before} to {asked}",
+        "tag": f"to set {row.subject.rpartition('#')[2]} of version {version} to {asked}{_was(before)}",
+        "delete version": f"to delete version {version}, which is in stage {before}",
+        "register": f"to register version {version}",
+    }[verb]
 
 
 def _other(row: Row, before: object, after: object) -> str:
@@ -173,5 +213,7 @@ SENTENCES: Mapping[str, Callable[[Row, object, object], str]] = {
     "undelivered": _undelivered,
     "canary": _canary,
     "comment": _comment,
+    "project": _project,
+    "member": _member,
     "refused": _refused,
 }

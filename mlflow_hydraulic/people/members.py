@@ -12,6 +12,7 @@ from mlflow_hydraulic.evidence.tables import members, projects
 from mlflow_hydraulic.people.rights import Role, Who
 
 PROJECT_TAG = "hydraulic.project"
+PROMPT_TAG = "mlflow.prompt.is_prompt"  # MLflow keeps prompts as registered models
 MODELS = table("registered_models", column("workspace"), column("name"))  # MLflow's
 MODEL_TAGS = table("registered_model_tags", column("workspace"), column("name"), column("key"), column("value"))
 

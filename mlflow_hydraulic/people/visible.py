@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, true
 
 from mlflow_hydraulic.evidence.tables import members, projects
 from mlflow_hydraulic.people.members import MODEL_TAGS, PROJECT_TAG
-from mlflow_hydraulic.people.rights import Who
+from mlflow_hydraulic.people.rights import Role, Who
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +40,13 @@ def in_projects(workspace: str) -> Select[Any]:
     real = and_(projects.c.workspace == MODEL_TAGS.c.workspace, projects.c.name == MODEL_TAGS.c.value)
     tagged = (MODEL_TAGS.c.workspace == workspace, MODEL_TAGS.c.key == PROJECT_TAG)
     return select(MODEL_TAGS.c.name).select_from(MODEL_TAGS.join(projects, real)).where(*tagged)
+
+
+def roles_of(connection: Connection, who: Who, workspace: str) -> dict[str, Role]:
+    """The role of `who` in each project that they see, by name, sorted."""
+    mine = and_(members.c.project == projects.c.id, members.c.user == who.name)
+    query = select(projects.c.name, members.c.role).select_from(projects.outerjoin(members, mine))
+    found = connection.execute(query.where(projects.c.workspace == workspace).order_by(projects.c.name)).all()
+    if who.everywhere:
+        return {name: Role.OWNER for name, _ in found}
+    return {name: Role(role) for name, role in found if role}
