@@ -16,7 +16,7 @@ from mlflow_hydraulic import rollout
 from mlflow_hydraulic.bindings import Desired, Environment, resolve
 from mlflow_hydraulic.canary.decide import decide
 from mlflow_hydraulic.canary.look import Decision
-from mlflow_hydraulic.canary.memory import Memory
+from mlflow_hydraulic.canary.memory import Memory, read_word
 from mlflow_hydraulic.deployment import Deployment, ModelVersion, Predictor, deployment_name
 from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.evidence import canaries
@@ -35,7 +35,7 @@ from mlflow_hydraulic.plan import (
     make_plan,
     wanted_of,
 )
-from mlflow_hydraulic.registry import RegisteredModel, Registry
+from mlflow_hydraulic.registry import CANARY_TAG, RegisteredModel, Registry
 from mlflow_hydraulic.world import Sight
 
 
@@ -129,7 +129,7 @@ def foresee(
     """What `moves` of `model` would bring. rollback: what is gone back to, by environment: a rollback goes at once."""
     before = {action.environment: action for action in _plan(model, environments, place, now, {})}
     after = after_all(model, moves)
-    heard = replace(place, memories={name: _heard(memory, moves) for name, memory in place.memories.items()})
+    heard = replace(place, memories={name: _heard(name, memory, moves) for name, memory in place.memories.items()})
     made = _plan(after, environments, heard, now, rollback or {})
     actions = {action.environment: action for action in made}
     words: list[str] = []
@@ -169,10 +169,13 @@ def _plan(
     return make_plan(registry, environments, place.running, canaries=decisions).actions
 
 
-def _heard(memory: Memory | None, moves: Iterable[Move]) -> Memory | None:
-    """The memory once the ledger tells of `moves`: what is moved is asked for anew."""
+def _heard(environment: str, memory: Memory | None, moves: Iterable[Move]) -> Memory | None:
+    """The memory once the ledger tells of `moves`: what is moved is asked for anew, and a word is heard."""
     if memory is None:
         return None
+    for move in moves:
+        said = read_word(move.after or "", environment) if (move.name, move.version) == (CANARY_TAG, memory.new) else ""
+        memory = replace(memory, word=said, word_of="you") if said else memory
     moved = {move.version for move in moves if move.kind == "stage"}
     moved |= {int(move.after) for move in moves if move.kind == "alias" and move.after}
     return replace(memory, spoken=memory.spoken | moved)

@@ -42,12 +42,15 @@ def decide(
     ran: Sequence[Composition | None],
     last_reason: str = "",
     to: int | None = None,
+    *,
+    together: bool = False,
 ) -> Rollback:
     """The rollback of `model` in `environment`.
 
     ran: all that ran healthily there, oldest first, None where it ended. last_reason: of the last change of intent.
-    to: a version that is to answer again. Raises `NotFound` where there is nothing to go back to or a version of it was
-    deleted, `Conflict` where the last change was this very rollback, `BadInput` where the bindings cannot express it.
+    to: a version that is to answer again. together: as of `moves_to`.
+    Raises `NotFound` where there is nothing to go back to or a version of it was deleted, `Conflict` where the last
+    change was this very rollback, `BadInput` where the bindings cannot express it.
     """
     if not environment.looks_at(model.name):
         raise BadInput(f"{environment.name} looks at models named {environment.models!r}, not at {model.name!r}")
@@ -61,7 +64,7 @@ def decide(
             + (f"name another with --to (there are {', '.join(map(str, others))})" if others else "register it anew")
         )
     running = ran[-1] if ran else None
-    moves = moves_to(model, environment, target, running)
+    moves = moves_to(model, environment, target, running, together=together)
     if not moves and to is None and running is not None and str(running) == promise:
         raise Conflict(
             f"{environment.name} was rolled back to {promise} by the last change, and that runs now: "

@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 from mlflow_hydraulic.configuration import Configuration
 from mlflow_hydraulic.evidence.recorded import alias_subject, stage_subject, tag_subject
 from mlflow_hydraulic.moves import ARCHIVED, Move, after_all
+from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.plugin.caller import Caller
 from mlflow_hydraulic.plugin.changes import Change
 from mlflow_hydraulic.plugin.moved import Database, moves_of
+from mlflow_hydraulic.plugin.passage import Passage
 from mlflow_hydraulic.policy import Verdict, judge_all
 from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel
 
@@ -49,15 +51,23 @@ def verdict_on(
     moves: Sequence[Move],
     configuration: Configuration,
     *,
-    user: str,
+    who: Who,
     reason: str,
 ) -> Verdict:
-    """The gate's verdict on `moves` of `model` as it is now, made in one transaction by `user`, "" for nobody."""
+    """The gate's verdict on `moves` of `model` as it is now, made in one transaction by `who`: policy and projects."""
+    caller = Caller(user=who.name, reason=reason, logged_in=bool(who.name))
+    passage = Passage(connection=connection, who=who, environments=configuration.environments)
+    touched: dict[str, None] = {}
+    reasons: dict[str, None] = {}
     with Session(connection) as session:
         facts = Foreseen(after_all(model, moves), Database(session, model.workspace))
-        who = Caller(user=user, reason=reason)
-        judged = [one for move in moves for change in changes(model, move) for one in moves_of(facts, change, who)]
-    return judge_all(judged, configuration.environments, configuration.policy)
+        for change in (change for move in moves for change in changes(model, move)):
+            policy = passage.policy(change, configuration.policy)
+            verdict = judge_all(moves_of(facts, change, caller), configuration.environments, policy)
+            said = passage.objections(change, verdict.environments)
+            touched |= dict.fromkeys(verdict.environments)
+            reasons |= dict.fromkeys([*said, *verdict.reasons])
+    return Verdict(environments=tuple(touched), reasons=tuple(reasons))
 
 
 def changes(model: RegisteredModel, move: Move) -> Iterator[Change]:

@@ -57,7 +57,7 @@ class ServersRegistrar:
     def judge(self, model: RegisteredModel, moves: Sequence[Move], who: Who, reason: str) -> Verdict:
         """What the gate would say of `moves` of `model`, made now and together by `who`."""
         with self.client().store.engine.connect() as connection:
-            return verdict_on(connection, model, moves, self.configuration, user=who.name, reason=reason)
+            return verdict_on(connection, model, moves, self.configuration, who=who, reason=reason)
 
     def carry_out(self, name: str, moves: Sequence[Move], reason: str, digest: str = "") -> None:
         """Make all of `moves`, or none: the gate judges them as a whole, and all their ledger rows are of one moment.

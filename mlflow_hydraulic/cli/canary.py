@@ -9,7 +9,7 @@ import click
 
 from mlflow_hydraulic.cli.table import printable
 from mlflow_hydraulic.cli.times import shown_stamp
-from mlflow_hydraulic.errors import BadInput, Conflict, NotFound
+from mlflow_hydraulic.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,17 +18,7 @@ if TYPE_CHECKING:
     from mlflow_hydraulic.canary.memory import Memory, Word
     from mlflow_hydraulic.evidence.ledger import Row
 
-FITS: dict[str, tuple[str, ...]] = {
-    "promote": ("begin", "step", "mark", "halt"),
-    "abort": ("begin", "step", "mark", "halt"),
-    "retry": ("back", "halt"),
-}
 STEPS = ("begin", "step", "done")  # rows whose reason says it all
-BECOMES = {
-    "promote": "v{new} gets all callers",
-    "abort": "v{old} gets all callers again",
-    "retry": "v{new} is tried again",
-}
 
 
 @click.group()
@@ -127,35 +117,28 @@ def retry(*, model: str, environment: str, reason: str, as_json: bool) -> None:
 
 def _say(word: Word, model: str, environment: str, reason: str, *, as_json: bool) -> None:
     """Put the word on the new champion as a tag: gate, ledger and controller do the rest."""
+    from mlflow_hydraulic.canary.word import becomes, say
     from mlflow_hydraulic.cli.rollback import require_gate
     from mlflow_hydraulic.cli.world import workspace
     from mlflow_hydraulic.clock import utc_now
-    from mlflow_hydraulic.moves import Move
     from mlflow_hydraulic.plugin.client import open_client, open_registry, registry_uri
     from mlflow_hydraulic.plugin.moves import carry_out
-    from mlflow_hydraulic.registry import CANARY_TAG
+    from mlflow_hydraulic.registry import RegisteredModel
     from mlflow_hydraulic.settings import read_settings
 
     if not reason.strip():
         raise BadInput("--reason is empty: say why, it goes into the ledger")
     require_gate(registry_uri())
     _, memory, _ = _remembered(model, environment)
-    _refuse_unfit(word, memory, model, environment)
     client = open_client()
-    found = open_registry(client, read_settings().home, workspace()).read().model(model)
-    version = found.version(memory.new) if found and memory else None
-    if version is None or memory is None:
-        raise NotFound(f"the registry has no version {memory.new if memory else ''} of {model!r} any more")
-    text = f"{word} in {environment} ({utc_now():%Y-%m-%d %H:%M:%S.%f})"  # never the same twice: each is a word
-    before = version.tags.get(CANARY_TAG)
-    move = Move(kind="tag", version=version.number, name=CANARY_TAG, before=before, after=text)
+    found = open_registry(client, read_settings().home, workspace()).read().model(model) or RegisteredModel(name=model)
+    move = say(word, memory, found, environment, utc_now())
     carry_out(client, model, [move], reason)
-    becomes = BECOMES[word].format(old=memory.old, new=memory.new)
     if as_json:
-        said = {"model": model, "environment": environment, "version": version.number, "word": word, "reason": reason}
+        said = {"model": model, "environment": environment, "version": move.version, "word": word, "reason": reason}
         click.echo(json.dumps(said, indent=1))
-    else:
-        click.echo(f"done: {becomes} in {environment} with the controller's next pass")
+    elif memory:
+        click.echo(f"done: {becomes(word, memory)} in {environment} with the controller's next pass")
 
 
 def _remembered(model: str, environment: str) -> tuple[Environment, Memory | None, list[Row]]:
@@ -167,19 +150,6 @@ def _remembered(model: str, environment: str) -> tuple[Environment, Memory | Non
     with open_evidence().connect() as connection:
         memory = canaries.remembered(connection, workspace(), where, model)
         return where, memory, canaries.rows_of(connection, workspace(), where, model) if memory else []
-
-
-def _refuse_unfit(word: Word, memory: Memory | None, model: str, environment: str) -> None:
-    if memory is not None and memory.phase in FITS[word]:
-        return
-    state = {
-        "done": "is through",
-        "back": "was rolled back",
-        "over": "was given up for what the registry asked next",
-    }
-    how = f"that of v{memory.new} {state.get(memory.phase, 'is under way')}" if memory else "there was none"
-    way = '"retry" tries it again' if memory and memory.phase == "back" else '"hydraulic plan" shows what is to be done'
-    raise Conflict(f"no canary of {model!r} in {environment} to {word}: {how}; {way}")
 
 
 def _to_json(memory: Memory, now: str, rows: list[Row]) -> dict[str, object]:

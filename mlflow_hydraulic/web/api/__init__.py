@@ -2,10 +2,12 @@
 
 from mlflow_hydraulic.web.api import (
     about,
+    acts,
     description,
 )
 
 __all__ = [
     "about",
+    "acts",
     "description",
 ]
