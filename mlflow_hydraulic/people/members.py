@@ -51,3 +51,16 @@ def role_of(connection: Connection, workspace: str, project: str, who: Who) -> R
     if found is None:
         return None
     return Role.OWNER if who.everywhere else (Role(found[1]) if found[1] else None)
+
+
+def roles_by_model(connection: Connection, workspace: str, user: str, model: str = "") -> dict[str, Role | None]:
+    """The role of `user` by model, None for none, for all models that are in a project; of `model` alone if given."""
+    real = and_(projects.c.workspace == MODEL_TAGS.c.workspace, projects.c.name == MODEL_TAGS.c.value)
+    mine = and_(members.c.project == projects.c.id, members.c.user == user)
+    query = (
+        select(MODEL_TAGS.c.name, members.c.role)
+        .select_from(MODEL_TAGS.join(projects, real).outerjoin(members, mine))
+        .where(MODEL_TAGS.c.workspace == workspace, MODEL_TAGS.c.key == PROJECT_TAG)
+    )
+    found = connection.execute(query.where(MODEL_TAGS.c.name == model) if model else query)
+    return {name: Role(role) if role else None for name, role in found}
