@@ -25,7 +25,7 @@ NUMBERS = (
     *("record_days", "record_mb"),
 )
 WORDS = {"record": ("auto", "off", "on", "aggregates"), "record_on_full": ("answer", "refuse")}
-TABLES = ("bindings", "environments", "policy", "roles", "monitor")  # read by `configuration`, `monitor`
+TABLES = ("bindings", "environments", "policy", "roles", "monitor", "oidc")  # read by rooms of their own
 
 
 def _setting(default: Any, doc: str, unit: str = "") -> Any:  # Any: dataclasses.field is typed by its default

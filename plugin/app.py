@@ -22,7 +22,9 @@ from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.evidence.database import SCHEMES
+from mlflow_hydraulic.plugin.around import Around
 from mlflow_hydraulic.plugin.errors import PluginError, translated
+from mlflow_hydraulic.plugin.login import check_login
 from mlflow_hydraulic.plugin.site import add_pages
 from mlflow_hydraulic.settings import read_settings, read_tables
 
@@ -43,9 +45,10 @@ def create_app() -> Any:  # Any: a Flask or a FastAPI application, as MLflow's s
     watch_registry()
     app.before_request(forget_plain_page)
     app.after_request(keep_comment)
-    add_pages(app, authenticated=authenticated)
+    with translated():
+        add_pages(app, authenticated=authenticated)
     if authenticated:
-        return _auth().create_app(app)
+        return _with_auth(app)
     return _without_auth(app)
 
 
@@ -79,6 +82,7 @@ def check_start() -> None:
         if store is not None:
             database.require_same(str(store.engine.url), read_settings().database)
             database.ready(store.engine)
+        check_login(os.environ, authenticated=wants_auth(os.environ))
         if not wants_auth(os.environ):
             return
     with _one_line():
@@ -126,6 +130,16 @@ def _open_store(store_uri: str) -> Any:  # Any: MLflow's store types are not typ
     from mlflow_hydraulic.plugin.watched_store import make_store
 
     return make_store(store_uri, os.environ.get(READ_REPLICA_BACKEND_STORE_URI_ENV_VAR))
+
+
+def _with_auth(app: Flask) -> Any:
+    from mlflow_hydraulic.plugin import sharing
+
+    sharing.install(_auth())
+    made = _auth().create_app(app)
+    if made is not app:  # FastAPI around Flask
+        made.add_middleware(Around)
+    return made
 
 
 def _without_auth(app: Flask) -> Any:

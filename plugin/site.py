@@ -12,9 +12,11 @@ from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.people.visible import Readable
 from mlflow_hydraulic.plugin.catalogue import MlflowCatalogue
 from mlflow_hydraulic.plugin.grants import readable_models
+from mlflow_hydraulic.plugin.login import set_up
 from mlflow_hydraulic.plugin.registrar import ServersRegistrar
 from mlflow_hydraulic.settings import read_settings, read_tables
 from mlflow_hydraulic.web.blueprint import install
+from mlflow_hydraulic.web.guard import ORIGINS
 from mlflow_hydraulic.web.house import House
 
 if TYPE_CHECKING:
@@ -67,8 +69,7 @@ class BasicAuth:
         return sorted(user.username for user in self._auth.store.list_users())
 
     def permission(self, who: Who, model: str) -> str:
-        del who  # MLflow asks the request
-        found = self._auth._get_registered_model_permission(model)
+        found = self._auth._graphql_get_permission_for_model(model, who.name)  # by name: checks no password again
         return "manage" if found.can_manage else "edit" if found.can_update else "read" if found.can_read else "none"
 
     def readable(self, who: Who) -> Readable:
@@ -78,11 +79,13 @@ class BasicAuth:
 def add_pages(app: Flask, *, authenticated: bool) -> None:
     """Put pages and REST API into MLflow's application; not where it has no registry (--artifacts-only)."""
     from mlflow.server import handlers
+    from mlflow.server.security_utils import get_allowed_origins_from_env
 
     store = handlers._get_model_registry_store()
     engine = getattr(store, "engine", None)
     if engine is None:
         return
+    app.config[ORIGINS] = get_allowed_origins_from_env() or ()
     accounts = BasicAuth() if authenticated else NoAccounts()
     tables = read_tables()
     configuration = read_configuration(tables)
@@ -96,4 +99,7 @@ def add_pages(app: Flask, *, authenticated: bool) -> None:
         monitoring=read_monitoring(tables),
         prefix=os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),
     )
-    install(app, house, accounts.authenticate if isinstance(accounts, BasicAuth) else lambda: None)
+    if not isinstance(accounts, BasicAuth):
+        install(app, house, lambda: None)
+        return
+    install(app, house, accounts.authenticate, set_up(app, engine, house.prefix))

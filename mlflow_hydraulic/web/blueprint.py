@@ -15,10 +15,11 @@ import msgspec
 from flask import Blueprint, Flask, Response, current_app, redirect, request
 
 from mlflow_hydraulic.errors import BadInput, HydraulicError
-from mlflow_hydraulic.web import access, guard, shell
+from mlflow_hydraulic.web import access, guard, plotly, shell
 from mlflow_hydraulic.web.answers import code_of, told
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.house import House
+from mlflow_hydraulic.web.login.door import ENDPOINTS, Door
 from mlflow_hydraulic.web.page import PAGES, Page
 from mlflow_hydraulic.web.route import ROUTES, Route, Sent
 
@@ -33,10 +34,11 @@ log = logging.getLogger("hydraulic.web")
 Authenticate = Callable[[], Response | None]
 
 
-def install(app: Flask, house: House, authenticate: Authenticate) -> None:
+def install(app: Flask, house: House, authenticate: Authenticate, door: Door | None = None) -> None:
     """Add pages and REST API to `app`.
 
     authenticate: makes `house.accounts.who()` true for this request, or gives the answer that asks for a log-in.
+    door: the log-in's own pages, where there is one.
     """
     from mlflow_hydraulic.web import api, views  # noqa: F401 - they declare themselves
 
@@ -52,6 +54,10 @@ def install(app: Flask, house: House, authenticate: Authenticate) -> None:
     for page in PAGES:
         blueprint.add_url_rule(PAGES_AT + page.rule, endpoint=page.name, view_func=_showing(house, page))
     blueprint.add_url_rule(PAGES_AT, endpoint="home", view_func=lambda: redirect(f"{house.prefix}{PAGES_AT}/projects"))
+    blueprint.add_url_rule(f"{PAGES_AT}/{plotly.PATH}", endpoint=plotly.ENDPOINT, view_func=plotly.serve)
+    if door is not None:
+        door.install(blueprint, PAGES_AT)
+        app.after_request(door.gate.keep)
     app.register_blueprint(blueprint, url_prefix=house.prefix or None)
 
     @app.before_request
@@ -65,7 +71,8 @@ def install(app: Flask, house: House, authenticate: Authenticate) -> None:
         return guard.secured(current_app.make_response(view(**(request.view_args or {}))))
 
 
-PUBLIC = (f"{NAME}.static",)  # style sheets and scripts hold nothing of anybody's
+# style sheets and scripts hold nothing of anybody's
+PUBLIC = (f"{NAME}.static", f"{NAME}.{plotly.ENDPOINT}", *(f"{NAME}.{endpoint}" for endpoint in ENDPOINTS))
 
 
 def _ask(house: House) -> Ask:

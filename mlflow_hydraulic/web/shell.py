@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from flask import request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlflow_hydraulic.errors import HydraulicError
@@ -15,6 +16,7 @@ from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.filters import FILTERS
 from mlflow_hydraulic.web.page import Page
 
+LOGOUT = "hydraulic.logout"  # in the request's environ: the token of its log-out form, of `login.gate`
 TITLES = {
     400: "This request cannot be read",
     403: "You may not do this",
@@ -61,4 +63,5 @@ def _frame(ask: Ask, area: str) -> dict[str, Any]:
         "api": f"{base}/ajax-api/2.0/hydraulic",
         "mlflow": f"{base}/",
         "environments": ask.house.configuration.environments,
+        "logout_token": request.environ.get(LOGOUT, ""),
     }
