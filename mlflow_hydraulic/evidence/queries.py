@@ -1,6 +1,6 @@
 """Rows of the ledger by what people ask for: model, actor, verb, environment, time; the newest of them.
 
-Called by `hydraulic ledger show`, `history` and `rollback`.
+Called by `hydraulic ledger show`, `history`, `rollback` and the pages of events.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Asked:
 
 def newest(connection: Connection, asked: Asked, last: int) -> list[Row]:
     """At most `last` of the rows that fit, oldest first."""
-    query = select(ledger).where(*_conditions(asked)).order_by(ledger.c.seq.desc()).limit(last)
+    query = select(ledger).where(*conditions(asked)).order_by(ledger.c.seq.desc()).limit(last)
     return [Row(**found) for found in connection.execute(query).mappings()][::-1]
 
 
@@ -48,7 +48,7 @@ def ran(connection: Connection, model: str, environment: str, workspace: str = "
     """
     asked = Asked(workspace=workspace, model=model, environment=environment)
     ours = ledger.c.subject == f"{environment}/{deployment_name(model, workspace)}"
-    query = select(ledger.c.verb, ledger.c.after).where(*_conditions(asked), ours, ledger.c.verb.in_((RUNS, CANARY)))
+    query = select(ledger.c.verb, ledger.c.after).where(*conditions(asked), ours, ledger.c.verb.in_((RUNS, CANARY)))
     steps: set[int] = set()
     found = []
     for verb, after in connection.execute(query.order_by(ledger.c.seq)):
@@ -67,14 +67,15 @@ def last_reason(connection: Connection, model: str, environment: str, workspace:
     asked = Asked(workspace=workspace, model=model, environment=environment)
     query = (
         select(ledger.c.reason)
-        .where(*_conditions(asked), ledger.c.verb.in_(INITIAL_VERBS))
+        .where(*conditions(asked), ledger.c.verb.in_(INITIAL_VERBS))
         .order_by(ledger.c.seq.desc())
         .limit(1)
     )
     return str(connection.execute(query).scalar() or "")
 
 
-def _conditions(asked: Asked) -> list[ColumnElement[bool]]:
+def conditions(asked: Asked) -> list[ColumnElement[bool]]:
+    """`asked` as conditions of a query of the ledger."""
     columns = {"workspace": asked.workspace, "model": asked.model, "actor": asked.actor, "verb": asked.verb}
     conditions = [ledger.c[column] == value for column, value in columns.items() if value]
     if asked.environment:  # one row may touch several: "dev,prod"

@@ -19,7 +19,13 @@ def sentence(row: Row) -> str:
     try:
         before, after = json.loads(row.before), json.loads(row.after)
         return SENTENCES.get(row.verb, _other)(row, before, after)
-    except (ValueError, TypeError, KeyError, Untrusted):  # tampered with: it is still shown, and verify names it
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+        Untrusted,
+    ):  # tampered with: it is shown, and verify names it
         return f"{row.actor}: {row.verb} {row.subject}: {row.before} -> {row.after}"
 
 
@@ -152,6 +158,10 @@ def _member(row: Row, before: object, after: object) -> str:
     return f"{row.actor} ended {before['user']}'s membership of project {project} (was {before['role']})"
 
 
+def _verdict(row: Row, before: object, after: object) -> str:
+    return f"{row.actor} {after} version {version_of(row.subject)}" + (f" (was {before})" if before else "")
+
+
 def _refused(row: Row, before: object, after: object) -> str:
     if not isinstance(after, Mapping):
         raise TypeError("a refusal says what was asked")
@@ -215,5 +225,6 @@ SENTENCES: Mapping[str, Callable[[Row, object, object], str]] = {
     "comment": _comment,
     "project": _project,
     "member": _member,
+    "verdict": _verdict,
     "refused": _refused,
 }

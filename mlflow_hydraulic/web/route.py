@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -30,7 +30,7 @@ class Sent:
     """An answer that is a file. filename: it is saved under that name, rather than shown; policy: its own
     Content-Security-Policy, "" for the one of every answer."""
 
-    content: bytes
+    content: bytes | Iterable[bytes]
     media: str
     filename: str = ""
     policy: str = ""

@@ -3,11 +3,21 @@
 from mlflow_hydraulic.web.api import (
     about,
     acts,
+    deployments,
     description,
+    events,
+    models,
+    monitoring,
+    verdicts,
 )
 
 __all__ = [
     "about",
     "acts",
+    "deployments",
     "description",
+    "events",
+    "models",
+    "monitoring",
+    "verdicts",
 ]

@@ -2,8 +2,16 @@
 
 from mlflow_hydraulic.web.views import (
     about,
+    deployments,
+    events,
+    models,
+    monitoring,
 )
 
 __all__ = [
     "about",
+    "deployments",
+    "events",
+    "models",
+    "monitoring",
 ]
