@@ -120,8 +120,8 @@ def test_what_a_webhook_answers_decides_on_another_try(
         ("-1", 0),
         ("soon", 0),
         ("9" * 5000, 3600),
-        (format_datetime(NOW + timedelta(seconds=60)), 60),
-        (format_datetime(NOW - timedelta(seconds=60)), 0),
+        pytest.param(format_datetime(NOW + timedelta(seconds=60)), 60, id="a date to come"),
+        pytest.param(format_datetime(NOW - timedelta(seconds=60)), 0, id="a date gone by"),
         ("Mon, 01 Jan 2001 00:00:00", 0),
     ],
 )
