@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +30,12 @@ OF_RUN = re.compile(r"runs:/+(?P<run>[0-9a-f]{32})/(?P<path>.+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlflowCatalogue:
-    """engine: of the registry."""
+    """engine: of the registry. tracking: gives the one of the runs, mostly of the same database. store: gives the
+    watched registry store, which changes pass."""
 
     engine: Engine
+    tracking: Callable[[], Engine]
+    store: Callable[[], Any]  # Any: MLflow's stores are untyped
     workspace: str = "default"
 
     def page(self, asked: Filter, who: Who, readable: Readable) -> Listing:
@@ -66,7 +68,7 @@ class MlflowCatalogue:
             row = self._row(connection, model, number)
             tags = self._tags(connection, model, number)
         run_id, model_id = row.run_id or "", _logged(row.source)
-        with self._tracking() as connection:
+        with self.tracking().connect() as connection:
             return Version(
                 line=line,
                 description=row.description or "",
@@ -98,13 +100,13 @@ class MlflowCatalogue:
             run_id = self._row(connection, model, number).run_id
         if not run_id:
             return []
-        with self._tracking() as connection:
+        with self.tracking().connect() as connection:
             return runs.read_histories(connection, run_id, key)
 
     def tag(self, model: str, number: int, key: str, value: str) -> None:
         _refuse_ours(key)
         with from_mlflow(f"tag {key!r} of version {number} of {model!r} cannot be set"):
-            _store().set_model_version_tag(model, str(number), ModelVersionTag(key, value))
+            self.store().set_model_version_tag(model, str(number), ModelVersionTag(key, value))
 
     def untag(self, model: str, number: int, key: str) -> None:
         _refuse_ours(key)
@@ -112,11 +114,11 @@ class MlflowCatalogue:
             if key not in {tag.key for tag in self._tags(connection, model, number)}:
                 raise NotFound(f"version {number} of {model!r} has no tag {key!r} (any more)")
         with from_mlflow(f"tag {key!r} of version {number} of {model!r} cannot be removed"):
-            _store().delete_model_version_tag(model, str(number), key)
+            self.store().delete_model_version_tag(model, str(number), key)
 
     def describe(self, model: str, number: int, text: str) -> None:
         with from_mlflow(f"the description of version {number} of {model!r} cannot be changed"):
-            _store().update_model_version(model, str(number), text)
+            self.store().update_model_version(model, str(number), text)
 
     @property
     def _rows(self) -> Rows:
@@ -142,7 +144,7 @@ class MlflowCatalogue:
         with self.engine.connect() as connection:
             row = self._row(connection, model, number)
         place = row.storage_location or row.source or ""
-        with self._tracking() as connection:
+        with self.tracking().connect() as connection:
             if model_id := _logged(place):
                 place = runs.logged_place(connection, model_id)
             elif of_run := OF_RUN.fullmatch(place):
@@ -159,24 +161,18 @@ class MlflowCatalogue:
             run_id = self._row(connection, model, number).run_id
         if not run_id:
             return ""
-        with self._tracking() as connection:
+        with self.tracking().connect() as connection:
             return runs.run_place(connection, run_id)
 
-    @contextmanager
-    def _tracking(self) -> Iterator[Connection]:
-        """Where runs are kept: mostly the registry's own database."""
-        from mlflow.server import handlers
 
-        engine = getattr(handlers._get_tracking_store(), "engine", self.engine)
-        with engine.connect() as connection:
-            yield connection
-
-
-def _store() -> Any:
-    """The server's watched registry store."""
+def of_server(engine: Engine) -> MlflowCatalogue:
+    """The catalogue of MLflow's server, in whose process this is."""
     from mlflow.server import handlers
 
-    return handlers._get_model_registry_store()
+    def tracking() -> Engine:
+        return getattr(handlers._get_tracking_store(), "engine", engine)
+
+    return MlflowCatalogue(engine=engine, tracking=tracking, store=handlers._get_model_registry_store)
 
 
 def _logged(source: str | None) -> str:

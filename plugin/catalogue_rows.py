@@ -99,13 +99,13 @@ class Rows:
         if asked.model:
             found.append(VERSIONS.c.name == asked.model)
         if asked.project:
-            found.append(asked.project == PROJECT)
+            found.append(PROJECT.in_([asked.project]))
         if asked.stage:
             found.append(VERSIONS.c.current_stage == asked.stage)
         if asked.environment:
             found.append(tuple_(VERSIONS.c.name, VERSIONS.c.version).in_(seen))
         if asked.versions == "latest":
-            found.append(self._newest() == VERSIONS.c.version)
+            found.append(VERSIONS.c.version == self._newest())
         return found
 
     def _says(self, word: str) -> ColumnElement[bool]:
@@ -124,7 +124,7 @@ class Rows:
             VERSIONS.c.name.in_(select(MODEL_TAGS.c.name).where(MODEL_TAGS.c.workspace == self.workspace, models)),
         )
 
-    def _newest(self) -> ColumnElement[int]:
+    def _newest(self) -> Any:
         other = VERSIONS.alias("other")
         return (
             select(func.max(other.c.version))

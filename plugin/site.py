@@ -10,7 +10,7 @@ from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.monitor.configured import read_monitoring
 from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.people.visible import Readable
-from mlflow_hydraulic.plugin.catalogue import MlflowCatalogue
+from mlflow_hydraulic.plugin import catalogue
 from mlflow_hydraulic.plugin.grants import readable_models
 from mlflow_hydraulic.plugin.login import set_up
 from mlflow_hydraulic.plugin.registrar import ServersRegistrar
@@ -93,7 +93,7 @@ def add_pages(app: Flask, *, authenticated: bool) -> None:
         engine=engine,
         settings=read_settings(),
         configuration=configuration,
-        catalogue=MlflowCatalogue(engine=engine),
+        catalogue=catalogue.of_server(engine),
         registrar=ServersRegistrar(configuration=configuration),
         accounts=accounts,
         monitoring=read_monitoring(tables),
