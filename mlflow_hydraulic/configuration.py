@@ -11,6 +11,7 @@ steps = [5, 25, 50]
 [policy.prod]
 allow = ["ds1", "role:operator"]
 reason_required = true
+validated = true                        # only versions that somebody else than their trainer approved
 closed = [{ days = ["sat", "sun"] }]
 [policy]
 protected_aliases = ["champion"]
@@ -35,7 +36,7 @@ from mlflow_hydraulic.policy import Policy, Rule, Window
 from mlflow_hydraulic.promotion import successors
 
 ENVIRONMENT_KEYS = ("target", "namespace", "champion", "challenger", "models", "promotes_from", "kubernetes", "canary")
-RULE_KEYS = ("allow", "reason_required", "not_the_trainer", "closed")
+RULE_KEYS = ("allow", "reason_required", "not_the_trainer", "validated", "closed")
 
 
 @dataclass(frozen=True, kw_only=True)

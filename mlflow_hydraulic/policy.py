@@ -17,6 +17,7 @@ from mlflow_hydraulic.registry import INTENT_TAGS
 MoveKind = Literal["stage", "alias", "tag", "delete version", "delete model", "rename model"]
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 ANYBODY = "*"
+NOBODY = ("", "anonymous", "unknown")  # the ledger's actors who are nobody in particular
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +49,13 @@ class Rule:
     allow: users, and roles written "role:operator"; "*" is anybody, with or without a log-in.
     not_the_trainer: who trained a version does not bring it in; taking out is free. Only as good as the user of the
     version's run, which MLflow takes from the client that logs it: a rule among colleagues, not against a forger.
+    validated: only a version enters whose last verdict is "approved", by somebody who is known and did not train it.
     """
 
     allow: tuple[str, ...] = (ANYBODY,)
     reason_required: bool = False
     not_the_trainer: bool = False
+    validated: bool = False
     closed: tuple[Window, ...] = ()
 
 
@@ -65,6 +68,11 @@ class Policy:
     protected_aliases: tuple[str, ...] = ()
     protected_by: tuple[str, ...] = ()
 
+    @property
+    def asks_for_verdicts(self) -> bool:
+        """Whether any rule looks at verdicts."""
+        return any(rule.validated for rule in self.rules.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
@@ -74,6 +82,7 @@ class Move:
     subject: the alias or tag that changes; "" for a stage. stage, aliases: of the version that a tag, a deletion or a
     rename concerns.
     actor: the user, "" where nobody is logged in. trainer: the user of the run that made the version.
+    verdict, validator: the last one on the version, and who gave it; "" where there is none, or no rule asks for it.
     """
 
     kind: MoveKind
@@ -88,6 +97,8 @@ class Move:
     stage: str = "None"
     aliases: tuple[str, ...] = ()
     trainer: str = ""
+    verdict: str = ""
+    validator: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +164,8 @@ def _objections(move: Move, environment: Environment, rule: Rule, policy: Policy
         reasons.append(f"{where} asks for a reason: give it as the comment (REST: as the header X-Hydraulic-Reason)")
     if rule.not_the_trainer and enters(move, environment):
         reasons += _not_a_second_person(move, where)
+    if rule.validated and enters(move, environment):
+        reasons += _not_validated(move, where)
     reasons += [f"{where} is closed for changes {window}" for window in rule.closed if window.holds(move.now)]
     return reasons
 
@@ -169,6 +182,21 @@ def _not_a_second_person(move: Move, where: str) -> list[str]:
     elif move.actor == move.trainer:
         reasons.append(f"{where} asks for a second person: {move.actor!r} trained version {move.version}")
     return reasons
+
+
+def _not_validated(move: Move, where: str) -> list[str]:
+    asks = f"{where} asks for an approved version"
+    if not move.verdict:
+        return [f"{asks}, and nobody gave a verdict on version {move.version}: a validator does, on its page"]
+    if move.verdict != "approved":
+        return [f"{asks}, and version {move.version} was {move.verdict} by {move.validator!r}"]
+    if move.validator in NOBODY:
+        return [f"{asks}, and who approved version {move.version} is not known: nobody was logged in"]
+    if not move.trainer:
+        return [f"{asks}, by somebody who did not train it, and who trained version {move.version} is not known"]
+    if move.validator == move.trainer:
+        return [f"{asks}, by somebody who did not train it: {move.validator!r} trained version {move.version}"]
+    return []
 
 
 def _not_listed(actor: str, allow: Sequence[str], policy: Policy, what: str) -> list[str]:

@@ -5,7 +5,7 @@ Called by `hydraulic policy explain`; the contract tests hold it against the sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
+VerdictOf = Callable[[str, int], tuple[str, str]]  # a model and a number; the last verdict, and who gave it
 ACTIVE_STAGES = ("Staging", "Production")  # the two that MLflow archives others out of
 
 
@@ -40,10 +41,15 @@ class Asked:
 
 
 class AskedVersion:
-    """One version, over MLflow's client; the facts that `moves_of` asks for. `NotFound` where there is none."""
+    """One version, over MLflow's client; the facts that `moves_of` asks for. `NotFound` where there is none.
 
-    def __init__(self, client: MlflowClient, model: str, number: int) -> None:
-        self._client, self.number = client, number
+    verdict_of: tells of a version's last verdict; asked only where a rule looks at it.
+    """
+
+    def __init__(
+        self, client: MlflowClient, model: str, number: int, verdict_of: VerdictOf = lambda *_: ("", "")
+    ) -> None:
+        self._client, self.number, self._verdict_of = client, number, verdict_of
         with from_mlflow(f"models:/{model}/{number} cannot be read"):
             self.found: ModelVersion = client.get_model_version(model, str(number))
             self.model: RegisteredModel = client.get_registered_model(model)
@@ -144,6 +150,9 @@ class AskedVersion:
         return (
             [(alias, int(number)) for alias, number in self.model.aliases.items()] if model == self.model.name else []
         )
+
+    def verdict(self, model: str, number: int) -> tuple[str, str]:
+        return self._verdict_of(model, number)
 
     def trainer(self, run_id: str) -> str:
         if not run_id:

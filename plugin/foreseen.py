@@ -44,6 +44,9 @@ class Foreseen:
     def trainer(self, run_id: str) -> str:
         return self.database.trainer(run_id)
 
+    def verdict(self, model: str, number: int) -> tuple[str, str]:
+        return self.database.verdict(model, number)
+
 
 def verdict_on(
     connection: Connection,
@@ -60,7 +63,8 @@ def verdict_on(
     touched: dict[str, None] = {}
     reasons: dict[str, None] = {}
     with Session(connection) as session:
-        facts = Foreseen(after_all(model, moves), Database(session, model.workspace))
+        database = Database(session, model.workspace, configuration.policy.asks_for_verdicts)
+        facts = Foreseen(after_all(model, moves), database)
         for change in (change for move in moves for change in changes(model, move)):
             policy = passage.policy(change, configuration.policy)
             verdict = judge_all(moves_of(facts, change, caller), configuration.environments, policy)

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mlflow_hydraulic.clock import utc_now
+from mlflow_hydraulic.evidence import verdicts
 from mlflow_hydraulic.plugin.caller import Caller
 from mlflow_hydraulic.plugin.changes import Change
 from mlflow_hydraulic.policy import Move
@@ -35,13 +36,17 @@ class Facts(Protocol):
     def trainer(self, run_id: str) -> str:
         """The user of the run that made a version; "" where there is none, or where runs are kept elsewhere."""
 
+    def verdict(self, model: str, number: int) -> tuple[str, str]:
+        """The last verdict on a version and who gave it; "" where there is none, or no rule asks for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The facts of one workspace as a session of the registry store sees them."""
+    """The facts of one workspace as a session of its registry store sees them. verdicts: whether rules ask for them."""
 
     session: Session
     workspace: str
+    verdicts: bool = False
 
     def version(self, model: str, number: int) -> tuple[str, str] | None:
         table = SqlModelVersion
@@ -70,6 +75,11 @@ class Database:
             return ""
         return self.session.execute(select(SqlRun.user_id).where(SqlRun.run_uuid == run_id)).scalar() or ""
 
+    def verdict(self, model: str, number: int) -> tuple[str, str]:
+        if not (self.verdicts and number):
+            return "", ""
+        return verdicts.last(self.session.connection(), self.workspace, model, number)
+
 
 def moves_of(facts: Facts, change: Change, who: Caller, now: datetime | None = None) -> list[Move]:
     """One move, but for a renamed model: all that its stages and aliases say leaves one name and comes to another."""
@@ -86,11 +96,18 @@ def moves_of(facts: Facts, change: Change, who: Caller, now: datetime | None = N
         stage=change.stage,
         trainer=facts.trainer(change.run_id),
     )
+    asked = _with_verdict(facts, asked)
     if change.verb == "rename model":
         return [one for move in _all_that_it_says(facts, asked) for one in _out_and_in(move, asked)]
     if change.verb in ("alias", "tag"):
         return [_of_version(facts, asked)]
     return [asked]
+
+
+def _with_verdict(facts: Facts, move: Move) -> Move:
+    """The move with what was said of its version, which the ledger knows by the name before a rename."""
+    verdict, validator = facts.verdict(move.model, move.version)
+    return replace(move, verdict=verdict, validator=validator)
 
 
 def _out_and_in(move: Move, renamed: Move) -> tuple[Move, Move]:
@@ -117,9 +134,10 @@ def _of_version(facts: Facts, asked: Move) -> Move:
 def _all_that_it_says(facts: Facts, asked: Move) -> Iterator[Move]:
     """A renamed model's versions in a stage, and its aliases; their rows bear the new name already."""
     for number, stage, run in facts.staged(asked.after):
-        yield replace(asked, version=number, stage=stage, trainer=facts.trainer(run))
+        yield _with_verdict(facts, replace(asked, version=number, stage=stage, trainer=facts.trainer(run)))
     for alias, number in facts.aliases(asked.after):
-        yield _of_version(facts, replace(asked, kind="alias", model=asked.after, version=number, subject=alias))
+        named = _with_verdict(facts, replace(asked, version=number))
+        yield _of_version(facts, replace(named, kind="alias", model=asked.after, subject=alias))
 
 
 def _text(value: object) -> str:

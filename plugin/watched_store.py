@@ -111,7 +111,8 @@ class WatchedStoreMixin:
         """Judge what the session changed and write it down; `RefusedMove` where the policy says no to any of it."""
         intent = noted(session)
         quiet = touches.touched(session, intent)
-        changes = [(change, moves_of(Database(session, change.workspace), change, who)) for change in intent]
+        asks = self._configuration.policy.asks_for_verdicts
+        changes = [(change, moves_of(Database(session, change.workspace, asks), change, who)) for change in intent]
         passage = self._passage(session, quiet, who)
         judged = [self._judged(passage, *one) for one in [*changes, *((touch, ()) for touch in quiet)]]
         refused = [one for one in judged if not one.verdict.allowed]

@@ -66,10 +66,10 @@ def explain(
     what = _what(stage=stage, alias=alias, tag=tag, delete=delete, archive_existing=archive_existing)
     pair = _pair(tag)
     asked = Asked(stage=stage or "", archive_existing=archive_existing, alias=alias or "", tag=pair, delete=delete)
-    found = AskedVersion(open_client(), model, version)
+    configuration = open_configuration()
+    found = AskedVersion(open_client(), model, version, _verdict if configuration.policy.asks_for_verdicts else _none)
     now = moment.replace(tzinfo=timezone.utc) if moment else utc_now()
     moves, forbidden = found.moves(asked, workspace(), Caller(user=user, reason=reason), now)
-    configuration = open_configuration()
     verdict = judge_all(moves, configuration.environments, configuration.policy)
     reasons = (forbidden,) if forbidden else verdict.reasons
     if as_json:
@@ -83,6 +83,19 @@ def explain(
         raise Refused("refused: " + "; ".join(reasons))
     if not as_json:
         click.echo("allowed")
+
+
+def _verdict(model: str, number: int) -> tuple[str, str]:
+    """The last verdict on a version, from the ledger."""
+    from mlflow_hydraulic.cli.world import open_evidence, workspace
+    from mlflow_hydraulic.evidence import verdicts
+
+    with open_evidence().connect() as connection:
+        return verdicts.last(connection, workspace(), model, number)
+
+
+def _none(_model: str, _number: int) -> tuple[str, str]:
+    return "", ""
 
 
 def _what(*, stage: str | None, alias: str | None, tag: str | None, delete: bool, archive_existing: bool) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.evidence.ledger import Event, Row, append
-from mlflow_hydraulic.evidence.recorded import began, stage_subject
-from mlflow_hydraulic.evidence.tables import ledger
+from mlflow_hydraulic.evidence.recorded import rows_of_version, stage_subject
 
 COMMENT = "comment"
 LONGEST = 4000  # characters
@@ -40,27 +38,8 @@ def comment(
 def comments(connection: Connection, workspace: str, model: str, number: int) -> list[tuple[Row, str]]:
     """All on this very version with their texts, oldest first: what was said of a deleted namesake is left out, what
     was said before the model was renamed is there."""
-    return list(_said(connection, workspace, model, number))[::-1]
-
-
-def _said(connection: Connection, workspace: str, model: str, number: int) -> Iterator[tuple[Row, str]]:
-    before: int | None = None
-    while True:
-        start = began(connection, workspace, model, number, before)
-        query = select(ledger).where(
-            ledger.c.verb == COMMENT,
-            ledger.c.workspace == workspace,
-            ledger.c.subject == stage_subject(model, number),
-            ledger.c.seq > (start.seq if start else 0),
-        )
-        if before is not None:
-            query = query.where(ledger.c.seq < before)
-        for found in connection.execute(query.order_by(ledger.c.seq.desc())).mappings():
-            row = Row(**found)
-            yield row, _text(row.after)
-        if start is None or start.verb != "rename model" or start.model == model:
-            return
-        model, before = start.model, start.seq
+    found = rows_of_version(connection, COMMENT, workspace, model, number)
+    return [(row, _text(row.after)) for row in found][::-1]
 
 
 def _text(after: str) -> str:

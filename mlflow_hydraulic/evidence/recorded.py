@@ -77,6 +77,26 @@ def first_pinned(connection: Connection, workspace: str, model: str, number: int
         model, before = start.model, start.seq
 
 
+def rows_of_version(connection: Connection, verb: str, workspace: str, model: str, number: int) -> Iterator[Row]:
+    """Rows of `verb` about this very version, newest first: none about a deleted namesake, all from before a rename."""
+    before: int | None = None
+    while True:
+        start = began(connection, workspace, model, number, before)
+        query = select(ledger).where(
+            ledger.c.verb == verb,
+            ledger.c.workspace == workspace,
+            ledger.c.subject == stage_subject(model, number),
+            ledger.c.seq > (start.seq if start else 0),
+        )
+        if before is not None:
+            query = query.where(ledger.c.seq < before)
+        for found in connection.execute(query.order_by(ledger.c.seq.desc())).mappings():
+            yield Row(**found)
+        if start is None or start.verb != "rename model" or start.model == model:
+            return
+        model, before = start.model, start.seq
+
+
 def began(connection: Connection, workspace: str, model: str, number: int, before: int | None) -> Any:
     """The newest row, older than row `before`, since which this name and number mean what they mean; None: from ever.
 
