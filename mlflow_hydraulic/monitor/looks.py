@@ -164,11 +164,15 @@ def newest_until(connection: Connection, key: Key) -> int:
     return int(connection.execute(select(func.max(table.c.until_us)).where(table.c.key == key.digest)).scalar() or 0)
 
 
-def newest(connection: Connection, workspace: str | None = None) -> Iterator[Seen]:
-    """The newest finding of every key, without plots; of one workspace or of all."""
+def newest(
+    connection: Connection, workspace: str | None = None, place: tuple[str, str] | None = None
+) -> Iterator[Seen]:
+    """The newest finding of every key, without plots; of one workspace or of all, of one (environment, deployment)."""
     last = select(table.c.key, func.max(table.c.until_us).label("until_us")).group_by(table.c.key)
     if workspace is not None:
         last = last.where(table.c.workspace == workspace)
+    if place is not None:
+        last = last.where(table.c.environment == place[0], table.c.deployment == place[1])
     newest_rows = last.subquery()
     query = select(*_LIGHT, table.c.looked).join(
         newest_rows, (table.c.key == newest_rows.c.key) & (table.c.until_us == newest_rows.c.until_us)
