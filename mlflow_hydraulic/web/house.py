@@ -5,7 +5,7 @@ One `House` a process; each part is asked for inside a request only. Parts raise
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -44,7 +44,7 @@ class Accounts(Protocol):
         ...
 
 
-class Files(Protocol):
+class Files(Hashable, Protocol):
     """The files of model versions."""
 
     def folder(self, model: ModelVersion) -> Path:

@@ -23,9 +23,18 @@ def last_said(connection: Connection, subject: Subject) -> list[Seen]:
 
 def levels(seen: Sequence[Seen], subject: Subject, now: datetime, stale_s: float) -> list[Standing]:
     """How it is on each level; all grey where nobody looked."""
-    place = {"environment": subject.environment, "deployment": subject.deployment, "model": subject.model}
     found = standings(seen, now, stale_s)
-    return found or [Standing(**place, level=level, colour="grey", why=NEVER) for level in LEVELS]
+    return found or [
+        Standing(
+            environment=subject.environment,
+            deployment=subject.deployment,
+            model=subject.model,
+            level=level,
+            colour="grey",
+            why=NEVER,
+        )
+        for level in LEVELS
+    ]
 
 
 def findings_table(seen: Sequence[Seen], level: Level, predictor: str = "") -> Table:
