@@ -5,12 +5,18 @@ What somebody may not see is answered like what is not there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+from sqlalchemy import select
+
+from mlflow_hydraulic.deployment import deployment_name
 from mlflow_hydraulic.errors import NotFound, Refused
 from mlflow_hydraulic.people import members
 from mlflow_hydraulic.people.rights import MLFLOW_ROLES, Right, Role, refusal
 from mlflow_hydraulic.web.ask import Ask
+
+HASHED = re.compile(r"-[0-9a-f]{8}$")  # the name of a deployment that cannot be its model's own
 
 
 def check(ask: Ask, right: Right | None, path: Mapping[str, str]) -> None:
@@ -27,7 +33,7 @@ def check(ask: Ask, right: Right | None, path: Mapping[str, str]) -> None:
     else:
         model = model_of(ask, path["environment"], path["deployment"])
         named = f"deployment {path['deployment']!r} in {path['environment']}"
-        require(right, role_for(ask, model) if model else None, named, ask)
+        require(right, role_for_deployment(ask, model) if model else None, named, ask)
 
 
 def require(right: Right, role: Role | None, what: str, ask: Ask) -> None:
@@ -57,9 +63,27 @@ def role_for(ask: Ask, model: str) -> Role | None:
     return MLFLOW_ROLES.get(ask.house.accounts.permission(ask.who, model))
 
 
+def role_for_deployment(ask: Ask, model: str) -> Role | None:
+    """As `role_for`; what serves a model that is not registered here is for those whom no role limits."""
+    return role_for(ask, model) or (Role.OWNER if ask.who.everywhere else None)
+
+
 def model_of(ask: Ask, environment: str, deployment: str) -> str:
-    """The registered model that a deployment serves, as last seen; "" where none of that name was seen."""
+    """The registered model that a deployment serves, as last seen; before that, the one that it will be called after.
+
+    "" where there is neither.
+    """
     from mlflow_hydraulic.evidence import sight
 
+    workspace = ask.house.workspace
     with ask.house.engine.connect() as connection:
-        return sight.model_of(connection, ask.house.workspace, environment, deployment)
+        found = sight.model_of(connection, workspace, environment, deployment)
+        if found or all(environment != one.name for one in ask.house.configuration.environments):
+            return found
+        models = select(members.MODELS.c.name).where(members.MODELS.c.workspace == workspace)
+        if not HASHED.search(deployment):
+            models = models.where(members.MODELS.c.name == deployment)
+        named = (
+            model for model in connection.execute(models).scalars() if deployment_name(model, workspace) == deployment
+        )
+        return next(named, "")
