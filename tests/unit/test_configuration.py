@@ -35,6 +35,7 @@ protected_by = ["role:operator", "ds9"]
 allow = ["ds1", "role:operator"]
 reason_required = false
 not_the_trainer = true
+validated = true
 closed = [{ days = ["sat", "sun"] }, { days = ["fri"], start = "18:00", end = 23:30:00 }]
 [policy.stage]
 reason_required = true
@@ -72,6 +73,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             "prod": Rule(
                 allow=("ds1", "role:operator"),
                 not_the_trainer=True,
+                validated=True,
                 closed=(
                     Window(days=("sat", "sun")),
                     Window(days=("fri",), start=time(18), end=time(23, 30)),
