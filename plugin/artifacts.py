@@ -54,6 +54,12 @@ class Artifacts:
             _refuse_large(path, file.stat().st_size, most)
             return file.read_bytes()
 
+    def download(self, into: Path) -> Path:
+        """All of it, as a folder within `into`."""
+        with self._told():
+            store, root = self._store()
+            return Path(store.download_artifacts(root, dst_path=str(into)))
+
     def _store(self) -> tuple[Any, str]:  # Any: MLflow's repositories are untyped
         """The store, and where in it the folder lies."""
         from mlflow.server import handlers

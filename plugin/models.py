@@ -186,7 +186,7 @@ def _download(home: Path, pinned: Pinned) -> str:
             if not fetched.is_relative_to(scratch):  # MLflow gives a local path as it is
                 fetched = Path(shutil.copytree(fetched, Path(scratch) / "copy"))
             digest = digest_folder(fetched)
-            _put(fetched, models / digest, digest)
+            put(fetched, models / digest, digest)
         if pinned.key is not None:
             _remember(models / "index" / f"{pinned.key}.json", {"digest": digest, "uri": pinned.uri})
     except MlflowException as error:
@@ -211,7 +211,8 @@ def _alive(pid: str) -> bool:
     return True
 
 
-def _put(fetched: Path, final: Path, digest: str) -> None:
+def put(fetched: Path, final: Path, digest: str) -> None:
+    """Give what was fetched its name, by its digest; another process may be quicker with the same files."""
     if final.is_dir():
         if digest_folder(final) == digest:
             return

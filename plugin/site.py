@@ -11,6 +11,7 @@ from mlflow_hydraulic.monitor.configured import read_monitoring
 from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.people.visible import Readable
 from mlflow_hydraulic.plugin import catalogue
+from mlflow_hydraulic.plugin.files import ServersFiles
 from mlflow_hydraulic.plugin.grants import readable_models
 from mlflow_hydraulic.plugin.login import set_up
 from mlflow_hydraulic.plugin.registrar import ServersRegistrar
@@ -87,15 +88,16 @@ def add_pages(app: Flask, *, authenticated: bool) -> None:
         return
     app.config[ORIGINS] = get_allowed_origins_from_env() or ()
     accounts = BasicAuth() if authenticated else NoAccounts()
-    tables = read_tables()
+    tables, settings = read_tables(), read_settings()
     configuration = read_configuration(tables)
     house = House(
         engine=engine,
-        settings=read_settings(),
+        settings=settings,
         configuration=configuration,
         catalogue=catalogue.of_server(engine),
         registrar=ServersRegistrar(configuration=configuration),
         accounts=accounts,
+        files=ServersFiles(settings.home),
         monitoring=read_monitoring(tables),
         prefix=os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),
     )
