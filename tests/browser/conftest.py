@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from tests.browser.plant import POLICY, Plant, make_registry
 from tests.servers import mlflow_server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, HttpCredentials, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     from tests.browser.registry_page import RegistryPage
 
@@ -76,7 +77,7 @@ def visit(
         context = None if first else _contexts.get((plant.server.uri, user))
         if context is None:
             context = chromium.new_context(
-                http_credentials=_login(plant, user), viewport={"width": 1280, "height": 900}
+                extra_http_headers=_login(plant, user), viewport={"width": 1280, "height": 900}
             )
             if first:
                 closing.append(context)
@@ -91,8 +92,9 @@ def visit(
         one.close()
 
 
-def _login(plant: Plant, user: str) -> HttpCredentials | None:
+def _login(plant: Plant, user: str) -> dict[str, str] | None:
+    """The header of one who is logged in before the first page: a browser is asked by a page, never by a challenge."""
     if not plant.server.auth:
         return None
     name, password = plant.server.login(user)
-    return {"username": name, "password": password}
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
