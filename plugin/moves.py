@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mlflow_hydraulic.errors import BadData, BadInput, HydraulicError, NotFound, Unavailable, Untrusted
 from mlflow_hydraulic.evidence.compositions import Composition
 from mlflow_hydraulic.moves import Move
+from mlflow_hydraulic.people.members import PROJECT_TAG
 from mlflow_hydraulic.plugin.caller import why
 from mlflow_hydraulic.plugin.errors import from_mlflow
 from mlflow_hydraulic.registry import RegisteredModel
@@ -45,6 +46,15 @@ def carry_out_within(client: OwnRegistry, model: str, moves: Sequence[Move], rea
     """Do all of `moves` in a transaction of the caller's, which is taken back as a whole where one is refused."""
     for move in moves:
         _do(client, model, move, reason)
+
+
+def place(client: MlflowClient | OwnRegistry, model: str, project: str) -> None:
+    """Bring a registered model into `project`, or out of the one it is in for "": by its tag, which the gate judges."""
+    with from_mlflow(f"model {model!r}"):
+        if project:
+            client.set_registered_model_tag(model, PROJECT_TAG, project)
+        else:
+            client.delete_registered_model_tag(model, PROJECT_TAG)
 
 
 def check_artefacts(registry: RegistryReader, model: RegisteredModel, target: Composition) -> None:

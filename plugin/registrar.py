@@ -28,7 +28,7 @@ from mlflow_hydraulic.plugin.caller import why
 from mlflow_hydraulic.plugin.client import OwnRegistry, own_registry
 from mlflow_hydraulic.plugin.errors import from_mlflow, translated
 from mlflow_hydraulic.plugin.foreseen import verdict_on
-from mlflow_hydraulic.plugin.moves import carry_out_within
+from mlflow_hydraulic.plugin.moves import carry_out_within, place
 from mlflow_hydraulic.plugin.registry import is_prompt
 from mlflow_hydraulic.policy import Verdict
 from mlflow_hydraulic.registry import RegisteredModel, Registry, Version, intent_digest
@@ -71,6 +71,11 @@ class ServersRegistrar:
             if digest and intent_digest([model]) != digest:
                 raise Conflict("somebody moved it meanwhile: nothing was done; look again what it would change")
             carry_out_within(client, name, moves, reason)
+
+    def place(self, model: str, project: str, reason: str) -> None:
+        """Bring a model into `project`, or out of the one it is in for "": its tag, through the gate."""
+        with why(reason):
+            place(self.client(), model, project)
 
 
 def _only(registry: Registry, name: str) -> RegisteredModel:

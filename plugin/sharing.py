@@ -4,7 +4,7 @@ MLflow's basic-auth asks one thing before it lets a request through or shows a r
 registered model. For models in a project that question is answered here, by the role in it, and MLflow's own grants and
 default do not count; all others, runs and experiments keep MLflow's. Whatever is changed is judged by the gate besides.
 
-It is put into private functions of MLflow's, which 3.16 and 3.17 have; a server whose MLflow has them not does not start.
+It is put into private functions of MLflow's, which 3.16 and 3.17 have; with an MLflow without them no server starts.
 """
 
 from __future__ import annotations

@@ -75,6 +75,10 @@ class Registrar(Protocol):
         """
         ...
 
+    def place(self, model: str, project: str, reason: str) -> None:
+        """Bring a model into `project`, or out of the one it is in for "", as the user who asks."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class House:

@@ -8,6 +8,7 @@ from mlflow_hydraulic.web.api import (
     events,
     models,
     monitoring,
+    projects,
     verdicts,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "events",
     "models",
     "monitoring",
+    "projects",
     "verdicts",
 ]

@@ -6,6 +6,7 @@ from mlflow_hydraulic.web.views import (
     events,
     models,
     monitoring,
+    projects,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "events",
     "models",
     "monitoring",
+    "projects",
 ]
