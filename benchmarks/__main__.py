@@ -21,6 +21,7 @@ NAMES = (
     "update_under_load",
     "transition",
     "registry_pass",
+    "pages",
     "pod_start",
     "ledger",
     "recording",
