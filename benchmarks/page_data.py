@@ -53,10 +53,13 @@ def _models(connection: Connection, versions: list[tuple[str, int]], random: Ran
     names = sorted({name for name, _ in versions})
     times = {"creation_time": now, "last_updated_time": now, "description": "as a person writes"}
     connection.execute(insert(SqlRegisteredModel), [{**place, "name": name, **times} for name in names])
-    tags = [("hydraulic.project", lambda i: f"project-{i % PROJECTS:02}"), ("team", lambda i: f"team-{i % 7}")]
+    said = [
+        (name, {"hydraulic.project": f"project-{i % PROJECTS:02}", "team": f"team-{i % 7}"})
+        for i, name in enumerate(names)
+    ]
     connection.execute(
         insert(SqlRegisteredModelTag),
-        [{**place, "name": name, "key": key, "value": of(i)} for i, name in enumerate(names) for key, of in tags],
+        [{**place, "name": name, "key": key, "value": value} for name, tags in said for key, value in tags.items()],
     )
     rows = [
         {
