@@ -12,6 +12,7 @@ from mlflow_hydraulic.errors import Conflict, NotFound
 from mlflow_hydraulic.moves import Move
 from mlflow_hydraulic.registry import CANARY_TAG, RegisteredModel
 
+WORDS: tuple[Word, ...] = ("promote", "abort", "retry")
 FITS: dict[str, tuple[str, ...]] = {
     "promote": ("begin", "step", "mark", "halt"),
     "abort": ("begin", "step", "mark", "halt"),

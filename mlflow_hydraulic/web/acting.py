@@ -65,7 +65,7 @@ class Act:
 
 def deploying(ask: Ask, model: str, environment: str, wish: Wish) -> Act:
     """`wish` is to run."""
-    found, where, place = _scene(ask, model, environment)
+    found, where, place = scene(ask, model, environment)
     environments = ask.house.configuration.environments
     seen = place.seen(found, where)
     moves = towards(found, where, environments, wish, seen.wanted if seen else None, together=True)
@@ -82,7 +82,7 @@ def deploying(ask: Ask, model: str, environment: str, wish: Wish) -> Act:
 
 def ending(ask: Ask, model: str, environment: str) -> Act:
     """The deployment is to end."""
-    found, where, place = _scene(ask, model, environment)
+    found, where, place = scene(ask, model, environment)
     seen, memory = place.seen(found, where), place.memories.get(where.name)
     served = tuple(version for version, _ in seen.wanted.arms if version) if seen else ()
     moves = withdraw(
@@ -97,7 +97,7 @@ def ending(ask: Ask, model: str, environment: str) -> Act:
 
 def returning(ask: Ask, model: str, environment: str, to: int | None) -> Act:
     """What ran before is to run again: as `hydraulic rollback`."""
-    found, where, place = _scene(ask, model, environment)
+    found, where, place = scene(ask, model, environment)
     with ask.house.engine.connect() as connection:
         ran = queries.ran(connection, model, where.name, ask.house.workspace)
         last = queries.last_reason(connection, model, where.name, ask.house.workspace)
@@ -108,7 +108,7 @@ def returning(ask: Ask, model: str, environment: str, to: int | None) -> Act:
 
 def saying(ask: Ask, model: str, environment: str, word: Word) -> Act:
     """A word about the canary under way."""
-    found, where, place = _scene(ask, model, environment)
+    found, where, place = scene(ask, model, environment)
     memory = place.memories.get(where.name)
     move = canary_word.say(word, memory, found, where.name, ask.now)
     return _act(word, found, where, place, [move])
@@ -167,7 +167,8 @@ def environment_named(ask: Ask, name: str) -> Environment:
     return found
 
 
-def _scene(ask: Ask, model: str, environment: str) -> tuple[RegisteredModel, Environment, Place]:
+def scene(ask: Ask, model: str, environment: str) -> tuple[RegisteredModel, Environment, Place]:
+    """The model as the registry has it, the environment, and what runs there; `NotFound` where either is not there."""
     where, found = environment_named(ask, environment), registrar(ask).model(model)
     with ask.house.engine.connect() as connection:
         return found, where, place_of(connection, found, ask.house.configuration.environments)

@@ -2,6 +2,9 @@
 
 from mlflow_hydraulic.web.views import (
     about,
+    alerts,
+    composition,
+    deploy,
     deployments,
     events,
     models,
@@ -11,6 +14,9 @@ from mlflow_hydraulic.web.views import (
 
 __all__ = [
     "about",
+    "alerts",
+    "composition",
+    "deploy",
     "deployments",
     "events",
     "models",
