@@ -10,11 +10,12 @@ import msgspec
 from mlflow_hydraulic.evidence.ledger import CONTROLLER_ACTOR
 from mlflow_hydraulic.evidence.words import SENTENCES
 from mlflow_hydraulic.people.rights import Right
-from mlflow_hydraulic.web import access, events, verified
+from mlflow_hydraulic.web import events, verified
 from mlflow_hydraulic.web.api.events import EventPage, WantedPage, may_export_all
 from mlflow_hydraulic.web.api.events import page as page_of
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.page import page
+from mlflow_hydraulic.web.views import projects
 
 DEFAULT = 50
 FILTERS = ("text", "project", "model", "actor", "verb", "environment", "since", "until")
@@ -30,22 +31,17 @@ class Looked(WantedPage, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def events_page(ask: Ask, query: Looked) -> dict[str, object]:
     return {
         **_shown(ask, query, page_of(ask, query), "/events"),
-        "project": "",
         "projects": events.my_projects(ask),
         "export": "/events" if may_export_all(ask) else "",
     }
 
 
-@page("/projects/{project}/events", right=Right.VIEW, template="events/events.html", area="projects")
+@page("/projects/{project}/events", right=Right.VIEW, template="events/of_project.html", area="projects")
 def project_events_page(ask: Ask, project: str, query: Looked) -> dict[str, object]:
-    role = access.role_in(ask, project)
+    around = projects.frame(ask, project, "events")
     at = f"/projects/{quote(project, safe='')}/events"
-    return {
-        **_shown(ask, query, page_of(ask, query, project), at),
-        "project": project,
-        "projects": [],
-        "export": at if role and Right.AUDIT in role.rights else "",
-    }
+    shown = _shown(ask, query, page_of(ask, query, project), at)
+    return {**around, **shown, "projects": [], "export": at if "audit" in around["may"] else ""}
 
 
 def _shown(ask: Ask, query: Looked, found: EventPage, at: str) -> dict[str, object]:

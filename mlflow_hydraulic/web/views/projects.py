@@ -46,25 +46,25 @@ def projects_page(ask: Ask, query: Find) -> Shown:
 
 @page("/projects/{project}", right=Right.VIEW, template="projects/summary.html", area=AREA)
 def project_page(ask: Ask, project: str) -> Shown:
-    return _frame(ask, project, "summary")
+    return frame(ask, project, "summary")
 
 
 @page("/projects/{project}/models", right=Right.VIEW, template="projects/models.html", area=AREA)
 def project_models_page(ask: Ask, project: str, query: FindModels) -> Shown:
-    frame = _frame(ask, project, "models")
+    shown = frame(ask, project, "models")
     words = query.text.casefold().split()
-    fits = [model for model in frame["found"].models if all(word in model.casefold() for word in words)]
-    candidates = projects.candidates(ask) if "models" in frame["may"] else []
-    return {**frame, "models": fits[:MOST_SHOWN], "count": len(fits), "asked": query, "candidates": candidates}
+    fits = [model for model in shown["found"].models if all(word in model.casefold() for word in words)]
+    candidates = projects.candidates(ask) if "models" in shown["may"] else []
+    return {**shown, "models": fits[:MOST_SHOWN], "count": len(fits), "asked": query, "candidates": candidates}
 
 
 @page("/projects/{project}/members", right=Right.VIEW, template="projects/members.html", area=AREA)
 def members_page(ask: Ask, project: str) -> Shown:
-    frame = _frame(ask, project, "members")
-    return {**frame, "people": projects.shared(frame["found"].members)}
+    shown = frame(ask, project, "members")
+    return {**shown, "people": projects.shared(shown["found"].members)}
 
 
-def _frame(ask: Ask, name: str, tab: str) -> Shown:
+def frame(ask: Ask, name: str, tab: str) -> Shown:
     """What is around every tab: the heading with its counts, and the dialogs."""
     found, summary = projects.shown(ask, name)
     held = {one.user for one in found.members}
