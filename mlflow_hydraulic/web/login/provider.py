@@ -72,6 +72,7 @@ class Provider:
                 "scope": " ".join(settings.scopes),
                 "code_challenge_method": "S256",
                 "default_timeout": TIMEOUT_S,
+                "leeway": 0,  # an access token of one minute is good: it is used at once
                 **method,
             },
             **secret,
@@ -153,6 +154,8 @@ class Provider:
         """What can go wrong at the provider as errors of ours, with no code and no token in them."""
         try:
             yield
+        except requests.JSONDecodeError as error:  # a request's error too, and no reason to try again
+            raise NotLetIn(f"{self._named} sent something else than OpenID Connect: no JSON") from error
         except requests.RequestException as error:
             raise Unavailable(f"{self._named} does not answer at {self.settings.issuer}: try again") from error
         except AuthlibBaseError as error:
@@ -160,7 +163,7 @@ class Provider:
             raise NotLetIn(f"{self._named} refused: {error.error}{hint}") from error
         except JoseError as error:
             raise NotLetIn(f"what {self._named} sent cannot be trusted: {_told(error)}; log in again") from error
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:  # not JSON, or JSON of another shape
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:  # JSON of another shape
             raise NotLetIn(f"{self._named} sent something else than OpenID Connect: {type(error).__name__}") from error
 
 
