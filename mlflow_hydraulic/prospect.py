@@ -124,16 +124,20 @@ def foresee(
     place: Place,
     *,
     now: datetime,
+    about: str = "",
     rollback: Mapping[str, str] | None = None,
 ) -> Prospect:
-    """What `moves` of `model` would bring. rollback: what is gone back to, by environment: a rollback goes at once."""
+    """What `moves` of `model` would bring. about: the environment that is told of first.
+
+    rollback: what is gone back to, by environment: a rollback goes at once.
+    """
     before = {action.environment: action for action in _plan(model, environments, place, now, {})}
     after = after_all(model, moves)
     heard = replace(place, memories={name: _heard(name, memory, moves) for name, memory in place.memories.items()})
     made = _plan(after, environments, heard, now, rollback or {})
     actions = {action.environment: action for action in made}
     words: list[str] = []
-    for environment in environments:
+    for environment in sorted(environments, key=lambda one: one.name != about):
         action = actions.get(environment.name)
         if action is not None and action != before.get(environment.name):
             words += told(environment, place.seen(model, environment), action, _final(after, environment))
@@ -192,7 +196,7 @@ def told(environment: Environment, seen: Running | None, action: Action, final: 
     if action.kind == "delete":
         return [f"callers of {where} get no answers any more: its address goes away"]
     if action.kind == "wait" and final is None:
-        return [f"{where} goes on serving {action.before} until then, and ends: {action.reason}"]
+        return [f"{where} goes on serving {action.before} for now, then ends it: {action.reason}"]
     if action.kind in ("wait", "hold") or action.wanted is None:
         return [f"nothing changes for callers of {where} now: {action.reason}"]
     aim = final or action.wanted

@@ -63,7 +63,7 @@ class Done(Struct, frozen=True, kw_only=True):
 def preview(ask: Ask, act: Act) -> Preview:
     """What would come of `act`, done now by this caller."""
     where, environments = act.environment, ask.house.configuration.environments
-    found = foresee(act.model, act.moves, environments, act.place, now=ask.now, rollback=act.rollback)
+    found = foresee(act.model, act.moves, environments, act.place, now=ask.now, about=where.name, rollback=act.rollback)
     bare = registrar(ask).judge(act.model, act.moves, ask.who, act.marked)
     given = registrar(ask).judge(act.model, act.moves, ask.who, act.marked + "given")
     missing = lacking(ask, act)

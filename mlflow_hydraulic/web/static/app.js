@@ -1,6 +1,7 @@
 // What every page needs: calls of the API, toasts, dialogs, menus, copying, the theme. Attributes: see parts.html.
 import "./send.js";
 import "./refresh.js";
+import "./deploy.js";
 import { toast } from "./api.js";
 
 export { api, toast } from "./api.js";

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from mlflow_hydraulic.people.rights import Right, Role
 from mlflow_hydraulic.people.visible import roles_of
-from mlflow_hydraulic.web import comparison, metadata, models
+from mlflow_hydraulic.web import comparison, judging, metadata, models
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.catalogue import Filter, Listing
 from mlflow_hydraulic.web.comparison import Pair
@@ -72,6 +72,7 @@ def version_page(ask: Ask, model: str, version: str) -> Shown:
         **_version(ask, model, number, "overview"),
         "comments": models.comments(ask, model, number),
         "ran": models.ran(ask, model, number),
+        "verdicts": judging.verdicts_of(ask, model, str(number)),
     }
 
 
@@ -182,7 +183,7 @@ def _version(ask: Ask, model: str, number: int, tab: str) -> dict[str, Any]:  # 
         "here": here,
         "tab": tab,
         "tabs": [(one, one.capitalize(), here if one == "overview" else f"{here}/{one}") for one in tabs],
-        "may": {right.name: right in rights for right in (Right.DEPLOY, Right.TAG, Right.COMMENT)},
+        "may": {right.name: right in rights for right in (Right.DEPLOY, Right.TAG, Right.COMMENT, Right.VALIDATE)},
         "told": told,
     }
 
