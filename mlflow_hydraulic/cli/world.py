@@ -70,7 +70,7 @@ def evidence_uri(settings: Settings) -> str:
     """HYDRAULIC_DATABASE, or the registry's database where MLflow names one rather than a server."""
     if settings.database:
         return settings.database
-    from mlflow_hydraulic.plugin.client import registry_uri
+    from mlflow_hydraulic.plugin.address import registry_uri
 
     uri = registry_uri()
     if database.plain_uri(uri).partition(":")[0].partition("+")[0] in database.SCHEMES:

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from scipy.special import bdtrc
-
 from mlflow_hydraulic import typed
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.monitor.findings import Colour, Subject
@@ -197,7 +195,11 @@ def _burn(history: History, sla: Sla, promise: Promise, alarm: Alarm, now: float
 
 def _chance(bad: int, requests: int, rate: float) -> float:
     """Of `bad` or more of so many, were each bad with the chance `rate`; 1 for so few that nobody should be told."""
-    return float(bdtrc(bad - 1, requests, min(rate, 1.0))) if bad >= FEWEST_BAD else 1.0
+    if bad < FEWEST_BAD:
+        return 1.0
+    from scipy.special import bdtrc  # takes most of a second to load, and nearly every look has nothing bad to judge
+
+    return float(bdtrc(bad - 1, requests, min(rate, 1.0)))
 
 
 def sla_of(slas: Sequence[Sla], subject: Subject) -> Sla:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from mlflow_hydraulic.accuracy.estimate import Estimate
 from mlflow_hydraulic.accuracy.measures import FEWEST, losses, measures
@@ -70,9 +70,9 @@ def _measured(known: Known, rule: AccuracyRule) -> Finding:
 
 def _below(value: Interval, bar: float, known: Known, *, higher_is_better: bool) -> tuple[Colour, float]:
     """The colour, and the chance of so bad a value where the bar is reached (the bootstrap's spread as normal)."""
-    spread = max((value.high - value.low) / (2 * stats.norm.ppf(0.975)), 1e-12)
+    spread = max((value.high - value.low) / (2 * ndtri(0.975)), 1e-12)
     short = bar - value.value if higher_is_better else value.value - bar
-    p_value = float(stats.norm.sf(short / spread))
+    p_value = float(ndtr(-short / spread))
     if short <= 0 or p_value > known.orange:
         return "green", p_value
     return ("red" if p_value <= known.red else "orange"), p_value

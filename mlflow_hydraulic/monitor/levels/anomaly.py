@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import bdtrc
 
 from mlflow_hydraulic.monitor.findings import Colour, Finding, Subject
 from mlflow_hydraulic.record.values import Window
@@ -35,7 +35,7 @@ def anomaly_finding(subject: Subject, window: Window, expected: Expected | None,
     count, rows = int(np.sum(flags)), len(flags)
     rate, normal = count / rows, max(expected.rate, FLOOR)
     trials = max(rows // max(expected.block_rows, 1), 1)
-    p_value = float(stats.binom.sf(np.ceil(rate * trials) - 1, trials, normal)) if count else 1.0
+    p_value = float(bdtrc(np.ceil(rate * trials) - 1, trials, normal)) if count else 1.0
     colour: Colour = "green"
     if rate > normal and p_value <= orange:
         colour = "red" if p_value <= red else "orange"

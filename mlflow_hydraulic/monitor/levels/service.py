@@ -5,7 +5,7 @@ Without a promise in [[monitor.sla]] errors are held against fixed rates, and la
 
 from __future__ import annotations
 
-from scipy import stats
+from scipy.special import bdtrc
 
 from mlflow_hydraulic.monitor.findings import Colour, Finding, Subject
 from mlflow_hydraulic.monitor.served import History, length
@@ -57,7 +57,7 @@ def _errors(history: History, now: float) -> Finding:
     numbers = {"effect": level.error_rate, "rows": float(asked), "count": float(bad), "threshold": ORANGE_ERRORS}
     levels: tuple[tuple[Colour, float], ...] = (("red", RED_ERRORS), ("orange", ORANGE_ERRORS))
     for colour, limit in levels:
-        chance = float(stats.binom.sf(bad - 1, asked, limit)) if asked else 1.0
+        chance = float(bdtrc(bad - 1, asked, limit)) if asked else 1.0
         if asked and bad / asked > limit and chance <= SURE:
             cause = f"{told}: {level.error_rate:.2%}, more than {limit:.0%} (p = {chance:.2g})"
             numbers |= {"threshold": limit, "p_value": chance}
