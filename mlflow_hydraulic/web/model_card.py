@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_hydraulic.bundle.digest import digest_folder
+from mlflow_hydraulic.bundle.manifest import DRIFT
 from mlflow_hydraulic.bundle.read import read_bundle
 from mlflow_hydraulic.deployment import ModelVersion
 from mlflow_hydraulic.errors import HydraulicError, NotFound
@@ -32,10 +33,14 @@ LARGEST_EXAMPLE = 2_000_000  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The card, with one row as its sample, and where that row is from; "" where there is none: then it is of zeros."""
+    """The card, with one row as its sample, and where that row is from; "" where there is none: then it is of zeros.
+
+    flags: whether its scorers know the training data, so that they flag rows unlike it.
+    """
 
     card: ModelCard
     source: str
+    flags: bool = False
 
 
 def main_part(said: Said) -> Part:
@@ -59,9 +64,9 @@ def known(house: House, said: Said, deployment: str) -> Known:
                 f'it is recorded here either. Its own words are at its endpoint, "/openapi.json"'
             ) from error
         found = recorded
-    if not found.source:
-        found = _recorded(house, said, deployment) or found
-    return Known(replace(found.card, name=part.model, version=part.version, digest=part.digest), found.source)
+    if not found.source and (recorded := _recorded(house, said, deployment)):
+        found = replace(recorded, flags=found.flags)
+    return replace(found, card=replace(found.card, name=part.model, version=part.version, digest=part.digest))
 
 
 def folder_of(house: House, part: Part) -> Path:
@@ -85,12 +90,12 @@ def read_card(folder: Path) -> Known:
     """What a saved model's folder tells: by its bundle, else by its signature."""
     bundle = read_bundle(folder / "bundle", verify_digests=False) if (folder / "bundle").is_dir() else None
     schema = bundle.schema if bundle else schema_of(folder)
-    row = example_row(folder, schema)
+    row, flags = example_row(folder, schema), bundle is not None and DRIFT in bundle.files
     if row is not None:
-        return Known(_card(schema, row, bundle.origin if bundle else "unknown"), "the model's input example")
+        return Known(_card(schema, row, bundle.origin if bundle else "unknown"), "the model's input example", flags)
     if bundle and len(bundle.sample):
-        return Known(_card(schema, bundle.sample[:1], bundle.origin), "the model's training data")
-    return Known(_card(schema, _no_rows(schema), "unknown"), "")
+        return Known(_card(schema, bundle.sample[:1], bundle.origin), "a row of the model's training data", flags)
+    return Known(_card(schema, _no_rows(schema), "unknown"), "", flags)
 
 
 def schema_of(folder: Path) -> Schema:

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from mlflow_hydraulic.errors import BadInput, Failed, Unavailable
 from mlflow_hydraulic.schema import Field, Schema
 from mlflow_hydraulic.scoring.values import ModelCard
+from mlflow_hydraulic.web.model_card import Known
 from mlflow_hydraulic.web.samples import body_of
 from mlflow_hydraulic.web.ways import Way
 
@@ -46,22 +47,24 @@ class Share(Struct, frozen=True, kw_only=True):
 
 class Tried(Struct, frozen=True, kw_only=True):
     """What was answered. label: the class, or the value of a regression. shares: by class, the likeliest first; empty
-    where there are none. odd: whether the row was flagged as unlike the training data. answered_by: the version.
+    where there are none. odd: whether the row was flagged as unlike the training data;
+    None where the model was saved without it. answered_by: the version.
     latency_ms: of the whole request, as this server saw it. dialect: what it was asked in. answer: as it came."""
 
     label: str
     shares: list[Share]
     prediction_id: str
-    odd: bool
+    odd: bool | None
     answered_by: str
     latency_ms: float
     dialect: str
     answer: str
 
 
-def tried(way: Way, card: ModelCard, values: Mapping[str, Cell]) -> Tried:
+def tried(way: Way, known: Known, values: Mapping[str, Cell]) -> Tried:
     """Ask with one row. `BadInput` for values that do not fit, and for what the scorer refuses; `Unavailable` where
     it does not answer; `Failed` for an answer that is none."""
+    card = known.card
     body = body_of(with_row(card, values), way.dialect)
     started = time.monotonic()
     answer, text = _asked(way, body)
@@ -73,7 +76,7 @@ def tried(way: Way, card: ModelCard, values: Mapping[str, Cell]) -> Tried:
         label=shares[0].name if shares else _text(numbers[0]),
         shares=shares,
         prediction_id=answer.headers.get("Seldon-Puid") or told_id or answer.headers.get("X-Prediction-Id", ""),
-        odd=bool(answer.headers.get(ODD)),
+        odd=bool(answer.headers.get(ODD)) if known.flags else None,
         answered_by=answer.headers.get("X-Hydraulic-Version", ""),
         latency_ms=round(latency_ms, 1),
         dialect=way.dialect,

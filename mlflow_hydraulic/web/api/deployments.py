@@ -76,7 +76,7 @@ def try_deployment(ask: Ask, environment: str, deployment: str, body: Try) -> Tr
             f"{way.url} is inside the cluster, where this server is not: set gateway_url in "
             f'[environments.{environment}.kubernetes], or use "mlflow deployments predict", which asks the API server'
         )
-    return trying.tried(way, known.card, body.values)
+    return trying.tried(way, known, body.values)
 
 
 @route("DELETE", AT, right=Right.PROMOTE, area=AREA)

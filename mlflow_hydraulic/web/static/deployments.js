@@ -50,7 +50,7 @@ function show(answer) {
   const told = [
     ["Prediction id", answer.prediction_id || "none"],
     ["Took", `${answer.latency_ms} ms`],
-    ["Unlike the training data", answer.odd ? "yes: it was flagged" : "not flagged"],
+    ["Unlike the training data", answer.odd === null ? "nobody knows: the model was saved without it" : answer.odd ? "yes" : "no"],
   ];
   if (answer.answered_by) told.splice(1, 0, ["Answered by", `version ${answer.answered_by}`]);
   for (const [name, value] of told) facts.append(made("dt", name), made("dd", value));
