@@ -13,6 +13,9 @@ STAGES = lint types contracts unit contract clients integration browser
 BIN = $(VENV)/bin
 STARTED := $(shell date +%s)
 PYTEST = $(BIN)/python -m pytest --junitxml=$(REPORTS)/$@.xml
+JOBS ?= 2
+# Files beside each other, the tests of one file in one process: what it starts is started once. JOBS=0: one by one.
+BESIDE = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart stop test bench $(STAGES) clean
@@ -78,7 +81,10 @@ contracts: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 # Each ends with what was skipped and why; browser wants Debian's chromium, contract its postgresql.
-unit contract integration browser: $(VENV)/.installed-test
+unit contract integration: $(VENV)/.installed-test
+	$(PYTEST) $(BESIDE) tests/$@
+
+browser: $(VENV)/.installed-test
 	$(PYTEST) tests/$@
 
 # The oldest and the newest Kubernetes client that setup.cfg lets in, each in a folder of its own.

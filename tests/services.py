@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -11,17 +12,32 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
+WORKERS = 64  # of pytest-xdist, at most: each has ports of its own
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port on 127.0.0.1 that was free a moment ago and is given to no other test of this run.
+
+    It is below those that systems give out by themselves, to connections for example: a server that takes seconds to
+    start still finds it free.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    chance = random.SystemRandom()  # hypothesis and tests seed the usual one
+    while True:
+        port = chance.randrange(10_240 + worker % WORKERS, 32_768, WORKERS)
+        if port in _given:
+            continue
+        with socket.socket() as listener, suppress(OSError):  # taken: another
+            listener.bind(("127.0.0.1", port))
+            _given.add(port)
+            return port
 
 
 @contextmanager
