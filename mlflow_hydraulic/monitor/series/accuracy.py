@@ -72,7 +72,7 @@ def measured_chart(
     rows: Labelled, made: Sample, span: Span, *, measure: str, bar: float | None, block_rows: int
 ) -> Chart:
     """What was measured in stretches of time, with 95 % intervals; the estimate beside it, and the bar."""
-    title = f"{measure} over time"
+    title = f"{measure.capitalize()} over time".replace("_", " ")
     edges = span.edges(STRETCHES)
     seen = list(_measured(rows, edges, measure, block_rows))
     guessed = list(_estimated(made, edges, calibrate(rows), block_rows)) if measure == "accuracy" else []

@@ -162,7 +162,7 @@ def _crossed(pairs: Pairs, one: Answerer, other: Answerer) -> Chart:
     for mine, theirs in zip(pairs.one.labels, pairs.other.labels, strict=True):
         counts[place[str(mine)], place[str(theirs)]] += 1
     who = f"Rows: {one.name}; columns: {other.name}; {len(pairs):,} rows."
-    return crossed_chart("crossed", "Who says what", counts, names, says=who, of_rows="one", of_columns="other")
+    return crossed_chart("crossed", "Who says what", counts, names, says=who, of_rows="first", of_columns="second")
 
 
 def measured_table(pairs: Pairs, actuals: ActualStore | None, one: Answerer, other: Answerer) -> Table:

@@ -3,6 +3,7 @@
 from mlflow_hydraulic.web.api import (
     about,
     acts,
+    alerts,
     deployments,
     description,
     events,
@@ -15,6 +16,7 @@ from mlflow_hydraulic.web.api import (
 __all__ = [
     "about",
     "acts",
+    "alerts",
     "deployments",
     "description",
     "events",

@@ -1,7 +1,7 @@
 // A chart of the API drawn by Plotly, in the page's own colours, light and dark. Plotly comes from our server.
 
 const TONES = { baseline: "--muted", window: "--chart-1", odd: "--chart-2", green: "--green", orange: "--orange", red: "--red" };
-const MARKS = ["–", "●", "▲", "⯃"]; // of grey, green, orange, red: never colour alone
+const MARKS = ["–", "●", "▲", "■"]; // of grey, green, orange, red: never colour alone
 const CONFIG = { responsive: true, displayModeBar: false, displaylogo: false, doubleClick: "reset" };
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -14,15 +14,15 @@ export function themed(redraw) {
 }
 
 /** Draw `chart` into `place`, or change what is drawn there; a zoom stays. */
-export function drawn(place, chart) {
+export function drawn(place, chart, ends) {
   const heat = chart.cells.length > 0;
   const traces = heat ? [heatmap(place, chart)] : chart.series.flatMap((one, index) => lines(chart, one, index));
-  place.style.height = `${heat ? Math.max(220, 90 + chart.rows.length * 18) : 260}px`;
-  window.Plotly.react(place, traces, layout(place, chart, heat), CONFIG);
+  place.style.height = `${heat ? chart.scale === "share" ? Math.max(220, 90 + chart.rows.length * 18) : 90 + chart.rows.length * 18 : 260}px`;
+  window.Plotly.react(place, traces, layout(place, chart, heat, ends), CONFIG);
 }
 
 function lines(chart, one, index) {
-  const base = { x: chart.x, y: one.y, name: one.name, text: one.says.length ? one.says : undefined, legendgroup: one.name };
+  const base = { x: chart.x, y: one.y, name: one.name, hovertext: one.says.length ? one.says : undefined, legendgroup: one.name };
   const made = tone(one, index);
   if (one.kind === "bars") {
     return [{ ...base, type: "bar", marker: { color: made, opacity: one.tone === "baseline" ? 0.45 : 1 } }];
@@ -63,6 +63,11 @@ function heatmap(place, chart) {
   }
   const most = Math.max(0.01, ...chart.cells.flat().filter((cell) => cell !== null));
   const scale = [[0, colour("--raised")], [1, colour("--chart-1")]];
+  if (chart.x.length <= 8) {
+    const shares = chart.cells.map((row) => row.map((cell) => (cell === null ? "" : `${(100 * cell).toPrecision(3)} %`)));
+    Object.assign(words, { text: shares, customdata: chart.cell_says, texttemplate: "%{text}",
+      hovertemplate: "%{y}<br>%{x}<br>%{text}, %{customdata}<extra></extra>" });
+  }
   return { ...shown, ...words, colorscale: scale, zmin: 0, zmax: most, colorbar: { ...bar, tickformat: ".0%" } };
 }
 
@@ -72,7 +77,7 @@ function labels(chart) {
   return chart.x.map((at) => (/^\d{4}-\d\d-\d\dT/.test(at) ? at.slice(5, 19).replace("T", " ") : at));
 }
 
-function layout(place, chart, heat) {
+function layout(place, chart, heat, ends) {
   const narrow = place.clientWidth < 480;
   const ink = colour("--text");
   const axis = { gridcolor: colour("--line"), linecolor: colour("--border"), zerolinecolor: colour("--border"), automargin: true };
@@ -92,9 +97,10 @@ function layout(place, chart, heat) {
     hoverlabel: { bgcolor: colour("--raised"), font: { color: ink }, bordercolor: colour("--border") },
     hovermode: heat || chart.series[0]?.kind === "points" ? "closest" : "x unified",
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-    uirevision: `${chart.name} ${chart.x[0]}`.slice(0, 60),
+    uirevision: chart.name,
   };
   if (!heat && chart.series.some((one) => one.kind === "points" || one.low.length)) made.yaxis.rangemode = "normal";
+  if (type === "date" && !chart.name.startsWith("looks")) made.xaxis.range = ends;
   if (heat) Object.assign(made.yaxis, { autorange: ["heat"].includes(chart.name) ? true : "reversed", type: "category", showgrid: false });
   if (chart.x_kind === "name" && heat) made.xaxis.tickangle = chart.x.length > 8 ? 40 : 0;
   if (chart.band) banded(made, chart.band);

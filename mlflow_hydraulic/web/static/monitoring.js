@@ -102,7 +102,7 @@ function drawChart(body, chart) {
   }
   plot.setAttribute("role", "img");
   plot.setAttribute("aria-label", `${chart.title}. ${chart.says} The table below says the same.`);
-  drawn(plot, chart);
+  drawn(plot, chart, [panel.since, panel.until]);
   body.querySelector("details").update(chart);
 }
 
@@ -131,5 +131,6 @@ form.addEventListener("change", (event) => {
   if (event.target.name === "refresh") again();
   else if (event.target.validity.valid) load();
 });
+document.querySelector(".tabs [aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
 themed(() => panel && show());
 load();

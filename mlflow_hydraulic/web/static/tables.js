@@ -1,6 +1,12 @@
 // Tables of the monitoring page: those of the API, and every chart as one, for keyboards and screen readers.
 
-const LEVELS = ["red", "orange", "green", "grey"];
+const SVG = "http://www.w3.org/2000/svg";
+const SHAPES = { // as of the macro level() in parts.html
+  red: "M3.6.5h4.8l3.1 3.1v4.8l-3.1 3.1H3.6L.5 8.4V3.6z",
+  orange: "M6 .8 11.6 11H.4z",
+  green: "M6 .5a5.5 5.5 0 1 1 0 11 5.5 5.5 0 0 1 0-11z",
+  grey: "M1 5h10v2H1z",
+};
 
 export function element(name, kind = "", text) {
   const made = document.createElement(name);
@@ -36,7 +42,7 @@ export function tableOf(table, columnLink) {
   const made = filled(table.headings, table.rows, (text, heading) => {
     const cell = element("td");
     cell.dataset.label = heading;
-    if (heading === "level" && LEVELS.includes(text)) cell.append(level(text));
+    if (heading === "level" && text in SHAPES) cell.append(level(text));
     else if (heading === "input") cell.append(Object.assign(element("a", "", text), { href: columnLink(text) }));
     else cell.textContent = text;
     return cell;
@@ -45,12 +51,14 @@ export function tableOf(table, columnLink) {
   return scrolling(made, table.title);
 }
 
-/** As the macro level() of parts.html: a word and a shape beside the colour. */
+/** A word and a shape beside the colour. */
 function level(colour) {
   const pill = element("span", `pill level level-${colour}`);
-  const shape = element("span", "", { red: "\u2bc3", orange: "\u25b2", green: "\u25cf", grey: "\u25ac" }[colour]);
-  shape.setAttribute("aria-hidden", "true");
-  pill.append(shape, ` ${colour}`);
+  const shape = document.createElementNS(SVG, "svg");
+  for (const [name, value] of [["viewBox", "0 0 12 12"], ["class", "shape"], ["aria-hidden", "true"]]) shape.setAttribute(name, value);
+  shape.append(document.createElementNS(SVG, "path"));
+  shape.firstChild.setAttribute("d", SHAPES[colour]);
+  pill.append(shape, colour);
   return pill;
 }
 
