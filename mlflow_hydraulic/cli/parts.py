@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mlflow_hydraulic.cli.accounts import CONTROLLER, MONITOR
 from mlflow_hydraulic.cli.processes import CappedLog, Part
 from mlflow_hydraulic.cli.residence import Residence
 from mlflow_hydraulic.errors import Conflict
@@ -21,7 +22,8 @@ UVICORN = "--timeout-worker-healthcheck 120"  # a busy machine must not cost a w
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the person asked for. port: 0 until a free one was taken. echo: whether they see controller and monitor."""
+    """What the person asked for. port: 0 until a free one was taken. echo: whether they see controller and monitor.
+    demo: whether ds1 and ds2 are users, with passwords that everybody knows."""
 
     host: str
     port: int
@@ -29,6 +31,7 @@ class Wish:
     interval_s: float | None
     workers: int
     echo: bool = True
+    demo: bool = False
 
     @property
     def url(self) -> str:
@@ -56,7 +59,7 @@ def server_part(residence: Residence, wish: Wish, base: Mapping[str, str]) -> Pa
     command += ["--backend-store-uri", residence.database, "--artifacts-destination", residence.artifacts.as_uri()]
     command += ["--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers)]
     command += ["--uvicorn-opts", UVICORN]
-    environ = residence.environ(base, wish.url, auth=False)
+    environ = residence.environ(base, wish.url)
     del environ["MLFLOW_TRACKING_URI"]  # it is that server itself
     environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **PLAIN}
     environ |= residence.server_secrets() if wish.auth else {"HYDRAULIC_AUTH": "off"}
@@ -76,7 +79,7 @@ def controller_part(residence: Residence, wish: Wish, base: Mapping[str, str], o
     return Part(
         name="controller",
         command=command,
-        environ={**residence.environ(base, wish.url, auth=wish.auth), **PLAIN},
+        environ={**residence.environ(base, wish.url, user=CONTROLLER if wish.auth else ""), **PLAIN},
         folder=residence.path,
         log=CappedLog(residence.logs / "controller.log"),
         on_line=on_line,
@@ -88,7 +91,7 @@ def monitor_part(residence: Residence, wish: Wish, base: Mapping[str, str], on_l
     return Part(
         name="monitor",
         command=[sys.executable, "-m", "mlflow_hydraulic.cli", "monitor"],
-        environ={**residence.environ(base, wish.url, auth=wish.auth), **PLAIN},
+        environ={**residence.environ(base, wish.url, user=MONITOR if wish.auth else ""), **PLAIN},
         folder=residence.path,
         log=CappedLog(residence.logs / "monitor.log"),
         on_line=on_line,

@@ -7,7 +7,7 @@ FOLDER/
     env.sh                   `. FOLDER/env.sh` brings another shell here
     hydraulic.toml           yours: environments, bindings, policy
     auth.ini, auth.json      with --auth: MLflow's configuration and the secrets, for their owner's eyes only; auth.json
-                             also remembers --no-auth
+                             also remembers --no-auth and --demo-users
     up.lock, up.json         who runs here, and where
 """
 
@@ -21,12 +21,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlflow_hydraulic.cli.accounts import ADMIN, CONTROLLER, DEMO, MONITOR, Account
 from mlflow_hydraulic.deploy_targets.local.folder import write_atomically
 from mlflow_hydraulic.errors import BadInput, Failed
 
-ADMIN = "admin"
 PRIVATE = 0o600
 PRIVATE_FOLDER = 0o700
+SECRETS = {"admin_password": 18, "flask_secret_key": 32, "controller_password": 18, "monitor_password": 18}  # bytes
 # Variables of the person's shell that would lead server or controller elsewhere, or change how they are reached.
 FOREIGN = (
     "MLFLOW_TRACKING_URI",
@@ -86,13 +87,13 @@ class Residence:
     def write_status(self, url: str, *, ready: bool) -> None:
         write_atomically(self.status, {"pid": os.getpid(), "url": url, "ready": ready})
 
-    def environ(self, base: Mapping[str, str], url: str, *, auth: bool) -> dict[str, str]:
+    def environ(self, base: Mapping[str, str], url: str, *, user: str = "") -> dict[str, str]:
         """The environment of every process that works in this folder, the person's own shells included."""
         kept = {name: value for name, value in base.items() if name not in FOREIGN}
-        return {**kept, **self.exports(base, url, auth=auth)}
+        return {**kept, **self.exports(base, url, user=user)}
 
-    def exports(self, base: Mapping[str, str], url: str, *, auth: bool) -> dict[str, str]:
-        """What differs from the person's environment."""
+    def exports(self, base: Mapping[str, str], url: str, *, user: str = "") -> dict[str, str]:
+        """What differs from the person's environment. user: whose log-in it has; "" for none."""
         values = {
             "MLFLOW_TRACKING_URI": url,
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -102,9 +103,20 @@ class Residence:
         config = self.find_config(base)
         if config:
             values["HYDRAULIC_CONFIG"] = str(config)
-        if auth:
-            values |= {"MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": self.secret("admin_password")}
+        if user:
+            password = self.account(user).password
+            values |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
         return values
+
+    def account(self, user: str) -> Account:
+        """One of the accounts that `up` knows the password of."""
+        if user in DEMO:
+            return Account(name=user, password=DEMO[user])
+        return Account(name=user, password=self.secret(f"{user.removeprefix('hydraulic-')}_password"), admin=True)
+
+    def accounts(self, *, demo: bool) -> list[Account]:
+        """Those that `up` makes."""
+        return [self.account(user) for user in (CONTROLLER, MONITOR, *(DEMO if demo else ()))]
 
     def find_config(self, base: Mapping[str, str]) -> Path | None:
         """HYDRAULIC_CONFIG, else hydraulic.toml in this folder, else the one in the current folder."""
@@ -128,15 +140,22 @@ class Residence:
             _write_private(self.auth_json, json.dumps({**said, "on": wish}, indent=1) + "\n")
         return wish
 
+    def choose_demo(self, *, wish: bool) -> bool:
+        """Whether ds1 and ds2 are users here: from the first such wish on."""
+        self._make_secrets()
+        said = read_json(self.auth_json)
+        if wish and not said.get("demo"):
+            _write_private(self.auth_json, json.dumps({**said, "demo": True}, indent=1) + "\n")
+        return wish or bool(said.get("demo"))
+
     def server_secrets(self) -> dict[str, str]:
         """What MLflow's basic-auth needs; made at the first call and kept."""
-        if not self.auth_json.exists():
-            made = {"admin_password": secrets.token_urlsafe(18), "flask_secret_key": secrets.token_urlsafe(32)}
-            _write_private(self.auth_json, json.dumps(made, indent=1) + "\n")
+        self._make_secrets()
         if not self.auth_ini.exists():
             lines = ["[mlflow]", "default_permission = READ", f"database_uri = sqlite:///{self.path / 'auth.db'}"]
             lines += [f"admin_username = {ADMIN}"]
             lines += ["authorization_function = mlflow.server.auth:authenticate_request_basic_auth"]
+            lines += ["auth_cache_ttl_seconds = 60"]  # else each request of controller and monitor costs a slow hash
             _write_private(self.auth_ini, "\n".join(lines) + "\n")
         _make_private(self.path / "auth.db")
         return {
@@ -145,6 +164,15 @@ class Residence:
             "MLFLOW_AUTH_ADMIN_PASSWORD": self.secret("admin_password"),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": self.secret("flask_secret_key"),
         }
+
+    def _make_secrets(self) -> None:
+        """Those that are not there yet: an older folder lacks some."""
+        said = read_json(self.auth_json)
+        if self.auth_json.exists() and not said:
+            return  # damaged: `secret` says so
+        missing = {name: secrets.token_urlsafe(size) for name, size in SECRETS.items() if name not in said}
+        if missing:
+            _write_private(self.auth_json, json.dumps({**said, **missing}, indent=1) + "\n")
 
     def secret(self, name: str) -> str:
         value = read_json(self.auth_json).get(name)

@@ -13,10 +13,11 @@ from types import FrameType
 
 import click
 
+from mlflow_hydraulic.cli.accounts import ADMIN, DEMO, make_accounts
 from mlflow_hydraulic.cli.logs import settings_line
 from mlflow_hydraulic.cli.parts import LOOPBACK, Wish, controller_part, is_healthy, monitor_part, server_part
 from mlflow_hydraulic.cli.processes import Lifeline, Supervised
-from mlflow_hydraulic.cli.residence import ADMIN, Residence
+from mlflow_hydraulic.cli.residence import Residence
 from mlflow_hydraulic.cli.resting import Deployments
 from mlflow_hydraulic.cli.table import printable_lines
 from mlflow_hydraulic.deploy_targets.local.folder import tail
@@ -69,6 +70,9 @@ class Supervision:
             say(f"bringing back {', '.join('/'.join(key) for key in back)}")
         if not self._until_healthy(began):
             return False
+        if self._wish.auth:
+            accounts = self._residence.accounts(demo=self._wish.demo)
+            make_accounts(self._wish.url, self._residence.secret("admin_password"), accounts)
         self._controller.start()
         while not (self._acts.is_set() or self._ending.is_set()):
             self._look()
@@ -77,7 +81,7 @@ class Supervision:
         if self._ending.is_set():
             return False
         self._monitor.start()
-        exports = self._residence.exports(os.environ, self._wish.url, auth=self._wish.auth)
+        exports = self._residence.exports(os.environ, self._wish.url, user=person(self._wish))
         self._residence.write_env_sh(exports)
         self._residence.write_status(self._wish.url, ready=True)
         say(greeting(self._residence, self._wish, time.monotonic() - began))
@@ -152,14 +156,21 @@ class Supervision:
         (self._hurry if self._ending.is_set() else self._ending).set()
 
 
+def person(wish: Wish) -> str:
+    """Whose log-in `env.sh` has; "" where there is none."""
+    return "" if not wish.auth else next(iter(DEMO)) if wish.demo else ADMIN
+
+
 def greeting(residence: Residence, wish: Wish, took_s: float) -> str:
     """What a person needs to know once everything runs."""
-    login = f' -u "{ADMIN}:$MLFLOW_TRACKING_PASSWORD"' if wish.auth else ""
+    login = f' -u "{person(wish)}:$MLFLOW_TRACKING_PASSWORD"' if wish.auth else ""
+    users = [f"  log in as     {name}, password {password}" for name, password in DEMO.items()] if wish.demo else []
+    users += [f"  log in as     {ADMIN}, password in {residence.auth_json}"] if wish.auth else []
     lines = [
         "",
         f"ready in {took_s:.0f} s",
-        f"  page          {wish.url}"
-        + (f"   log in as {ADMIN}, password in {residence.auth_json}" if wish.auth else ""),
+        f"  page          {wish.url}/hydraulic/projects, and MLflow's own at {wish.url}",
+        *users,
         "  move a model  in the page: Model registry > model > version > Stage; or from a shell, with a reason:",
         f"    curl{login} {wish.url}/api/2.0/mlflow/model-versions/transition-stage \\",
         "      -H 'Content-Type: application/json' -H 'X-Hydraulic-Reason: it is the best so far' \\",

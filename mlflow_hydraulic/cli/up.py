@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from mlflow_hydraulic.cli.parts import Wish, free_port
+from mlflow_hydraulic.cli.parts import LOOPBACK, Wish, free_port
 from mlflow_hydraulic.cli.residence import Residence
 from mlflow_hydraulic.deploy_targets.local.locks import Held, exclusive, holder, signal_holder
 from mlflow_hydraulic.errors import BadInput, Conflict, Failed
@@ -37,6 +37,12 @@ in_folder = click.option(
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--auth/--no-auth", default=None, help="MLflow's log-in.  [default: as the folder was before; first: no]")
 @click.option(
+    "--demo-users",
+    "demo",
+    is_flag=True,
+    help="The users ds1 and ds2, with passwords that everybody knows; with a log-in, and for this machine only.",
+)
+@click.option(
     "--interval", "interval_s", type=click.FloatRange(min=0.1), help="Seconds between the controller's passes."
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes of the server.")
@@ -48,6 +54,7 @@ def up(
     host: str,
     port: int,
     auth: bool | None,
+    demo: bool,
     interval_s: float | None,
     workers: int,
     echo: bool,
@@ -67,19 +74,34 @@ def up(
     """
     residence = Residence(folder)
     residence.make()
-    wish = Wish(host=host, port=port, auth=auth or False, interval_s=interval_s, workers=workers, echo=echo)
+    if demo and auth is False:
+        raise BadInput("--demo-users --no-auth: users need the log-in; leave one of the two away")
+    auth = True if demo else auth
+    wish = Wish(host=host, port=port, auth=auth or False, interval_s=interval_s, workers=workers, echo=echo, demo=demo)
     if detach:
         _detach(residence, wish, auth)
         return
     try:
         with exclusive(residence.lock, wait_s=0):
-            _run(residence, replace(wish, auth=residence.choose_auth(auth)))
+            _run(residence, _chosen(residence, wish, auth))
     except Held as held:
         url = residence.read_status().get("url", "an address that it has not told yet")
         raise Conflict(
             f"{residence.path}: `hydraulic up` runs here already, as process {held.pid} at {url}; end it with "
             f'"hydraulic down --folder {residence.path}", or give this one another --folder'
         ) from held
+
+
+def _chosen(residence: Residence, wish: Wish, auth: bool | None) -> Wish:
+    """The wish with what the folder remembers."""
+    chosen = residence.choose_auth(auth)
+    demo = chosen and residence.choose_demo(wish=wish.demo)
+    if demo and wish.host not in LOOPBACK:
+        raise BadInput(
+            f"--host {wish.host}: {residence.path} has the users ds1 and ds2, whose passwords everybody knows: "
+            f"it listens on {LOOPBACK[0]} only; take another --folder, without --demo-users"
+        )
+    return replace(wish, auth=chosen, demo=demo)
 
 
 def _run(residence: Residence, wish: Wish) -> None:
@@ -98,7 +120,7 @@ def checked_settings(residence: Residence, wish: Wish) -> Settings:
 
     if wish.auth and find_spec("flask_wtf") is None:
         raise BadInput('--auth: MLflow\'s log-in is not installed here: pip install "mlflow-hydraulic[auth]"')
-    environ = residence.environ(os.environ, wish.url, auth=False)
+    environ = residence.environ(os.environ, wish.url)
     settings = read_settings(environ)
     read_monitoring(read_tables(environ))
     mlflow = Mlflow(tracking_uri=wish.url, storage=lambda model: model.uri)  # nothing is deployed by these
@@ -112,6 +134,7 @@ def _detach(residence: Residence, wish: Wish, auth: bool | None) -> None:
     command += ["--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers), "--no-echo"]
     command += ["--interval", f"{wish.interval_s:g}"] if wish.interval_s else []
     command += [] if auth is None else ["--auth" if auth else "--no-auth"]
+    command += ["--demo-users"] if wish.demo else []
     pid = holder(residence.lock)
     if pid is not None:
         click.echo(f"runs already, as process {pid}")

@@ -1,4 +1,4 @@
-"""A log-in on a real SQLite file with users that a test sets, and a browser that fills in its forms. No server."""
+"""A log-in on a real SQLite file of our tables, with users that a test sets, and a browser that fills in its forms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from flask import Flask, Response, g, jsonify
 from flask.testing import FlaskClient
 from werkzeug.test import Cookie, TestResponse
 
+from mlflow_hydraulic.configuration import Configuration
+from mlflow_hydraulic.evidence import database
+from mlflow_hydraulic.evidence.tables import metadata
 from mlflow_hydraulic.people.rights import Who
+from mlflow_hydraulic.settings import Settings
 from mlflow_hydraulic.web import blueprint
 from mlflow_hydraulic.web.login.door import Door
 from mlflow_hydraulic.web.login.gate import Gate
@@ -18,7 +22,7 @@ from mlflow_hydraulic.web.login.provider import Provider
 from mlflow_hydraulic.web.login.session import Sessions, Signer
 from mlflow_hydraulic.web.login.settings import OidcSettings
 from mlflow_hydraulic.web.login.throttle import Throttle
-from tests.support.house import make_house
+from tests.support.house import FakeAccounts, TestHouse
 
 FORM_TOKEN = re.compile(r'name="token" value="([0-9a-f]+)"')
 ALERT = re.compile(r'role="alert"[^>]*>([^<]*)<')
@@ -69,13 +73,18 @@ def make_site(
     secret: str = "the key of a test",  # noqa: S107 - signs nothing real
 ) -> Site:
     """A site on a new database in `folder`."""
-    house = make_house(folder, prefix=prefix)
+    engine = database.open_database(f"sqlite:///{folder / 'ours.db'}")
+    metadata.create_all(engine)
+    accounts = FakeAccounts()
+    house = TestHouse(
+        engine=engine, settings=Settings(home=folder), configuration=Configuration(), accounts=accounts, prefix=prefix
+    )
     users, signer = FakeUsers(), Signer(secret)
     gate = Gate(
         signer=signer,
         sessions=sessions or Sessions(signer),
         users=users,
-        engine=house.engine,
+        engine=engine,
         throttle=Throttle(),
         prefix=prefix,
     )
@@ -90,7 +99,7 @@ def make_site(
             refused.status_code = 401
             return refused
         g.user = held.user
-        house.accounts.caller = Who(name=held.user, admin=held.user in users.admins)
+        accounts.caller = Who(name=held.user, admin=held.user in users.admins)
         return None
 
     blueprint.install(app, house, authenticate, door)

@@ -8,13 +8,17 @@ import shlex
 import socket
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from mlflow_hydraulic.cli.parts import Wish, controller_part, free_port, server_part
+from mlflow_hydraulic.cli.parts import Wish, controller_part, free_port, monitor_part, server_part
 from mlflow_hydraulic.cli.processes import CappedLog
 from mlflow_hydraulic.cli.residence import Residence, read_json
+from mlflow_hydraulic.cli.supervision import person
+from mlflow_hydraulic.cli.up import up
 from mlflow_hydraulic.errors import BadInput, Conflict, Failed
 
 URL = "http://127.0.0.1:5000"
@@ -32,7 +36,7 @@ def wish(host: str = "127.0.0.1", *, auth: bool = False) -> Wish:
 
 
 def test_env_sh_brings_a_shell_there_whatever_the_folder_is_called(residence: Residence) -> None:
-    residence.write_env_sh(residence.exports({}, URL, auth=False))
+    residence.write_env_sh(residence.exports({}, URL))
     command = f". {shlex.quote(str(residence.env_sh))} && env"
     environ = {"PATH": os.environ["PATH"]}
     told = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, text=True, check=True)
@@ -87,9 +91,43 @@ def test_secrets_are_made_once_for_their_owner_alone(residence: Residence) -> No
 def test_passwords_reach_processes_by_environment_and_never_by_command_line(residence: Residence) -> None:
     server = server_part(residence, wish(auth=True), {})
     controller = controller_part(residence, wish(auth=True), {}, print)
-    password = residence.secret("admin_password")
-    assert controller.environ["MLFLOW_TRACKING_PASSWORD"] == server.environ["MLFLOW_AUTH_ADMIN_PASSWORD"] == password
-    assert password not in " ".join([*server.command, *controller.command])
+    monitor = monitor_part(residence, wish(auth=True), {}, print)
+    passwords = {part.environ["MLFLOW_TRACKING_PASSWORD"] for part in (controller, monitor)}
+    passwords.add(server.environ["MLFLOW_AUTH_ADMIN_PASSWORD"])
+    assert len(passwords) == 3  # each has an account of its own
+    said = " ".join([*server.command, *controller.command, *monitor.command])
+    assert not any(password in said for password in passwords)
+    assert not any(password in repr(residence.accounts(demo=True)) for password in passwords)
+
+
+def test_env_sh_logs_in_as_ds1_in_a_demo_and_else_as_the_administrator(residence: Residence) -> None:
+    residence.server_secrets()
+    for asked, user in ((wish(), ""), (wish(auth=True), "admin"), (replace(wish(auth=True), demo=True), "ds1")):
+        assert person(asked) == user
+        assert residence.exports({}, URL, user=user).get("MLFLOW_TRACKING_USERNAME", "") == user
+
+
+def test_demo_users_stay_and_the_secrets_of_an_older_folder_are_kept(residence: Residence) -> None:
+    residence.auth_json.write_text('{"admin_password": "that of before", "flask_secret_key": "key"}')
+    assert residence.choose_demo(wish=False) is False
+    assert residence.choose_demo(wish=True) is True
+    assert residence.choose_demo(wish=False) is True
+    assert residence.secret("admin_password") == "that of before"
+    assert len(residence.secret("controller_password")) >= 20
+    assert [account.name for account in residence.accounts(demo=True)][2:] == ["ds1", "ds2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--demo-users", "--no-auth"), "need the log-in"),
+        (("--demo-users", "--host", "192.0.2.1"), "127.0.0.1 only"),
+    ],
+)
+def test_demo_users_are_for_this_machine_and_a_log_in(tmp_path: Path, options: tuple[str, ...], named: str) -> None:
+    done = CliRunner().invoke(up, ["--folder", str(tmp_path / "demo"), "--port", "0", *options])
+    assert isinstance(done.exception, BadInput) and named in str(done.exception), done
+    assert not (tmp_path / "demo" / "mlflow.db").exists()
 
 
 def test_a_folder_that_is_made_here_is_its_owners_alone(residence: Residence, tmp_path: Path) -> None:
