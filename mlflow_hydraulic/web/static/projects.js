@@ -19,4 +19,7 @@ input?.addEventListener("input", () => {
   clearTimeout(waiting);
   waiting = setTimeout(suggest, 150);
 });
-if (dialog && new URLSearchParams(location.search).has("add")) document.querySelector('[data-open="add-model"]').click();
+if (dialog && new URLSearchParams(location.search).has("add")) {
+  history.replaceState(null, "", location.pathname); // a reload after it was added is not asked for another
+  document.querySelector('[data-open="add-model"]').click();
+}
