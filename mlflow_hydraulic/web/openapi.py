@@ -61,8 +61,9 @@ def document(routes: Sequence[Route], base: str) -> Json:
     paths: Json = {}
     for route in sorted(routes, key=lambda route: (route.area, route.path)):
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, made, components)
-    for name in {_name(route.hints["query"]) for route in routes if "query" in route.hints}:
-        components.pop(name, None)  # shown as parameters
+    for route in routes:
+        if "query" in route.hints:
+            components.pop(_name(route.hints["query"], made), None)  # shown as parameters
     return {
         "openapi": "3.1.0",
         "info": {"title": "mlflow-hydraulic", "version": VERSION, "description": ABOUT},
@@ -95,7 +96,7 @@ def _operation(route: Route, made: Mapping[int, Json], components: Json) -> Json
         "tags": [route.area],
         "summary": route.summary,
         "description": described(route),
-        "parameters": [*_path_parameters(route), *_query_parameters(route, components), *_reason(route)],
+        "parameters": [*_path_parameters(route), *_query_parameters(route, made, components), *_reason(route)],
         "responses": {**_good(route, made), **{str(code): _ref(code) for code in _codes(route)}},
     }
     if "body" in route.hints:
@@ -122,10 +123,10 @@ def _path_parameters(route: Route) -> Iterable[Json]:
         yield {"name": name, "in": "path", "required": True, "description": what, "schema": schema, "example": example}
 
 
-def _query_parameters(route: Route, components: Json) -> Iterable[Json]:
+def _query_parameters(route: Route, made: Mapping[int, Json], components: Json) -> Iterable[Json]:
     if "query" not in route.hints:
         return
-    schema = components[_name(route.hints["query"])]
+    schema = components[_name(route.hints["query"], made)]
     for name, one in schema["properties"].items():
         known = dict(one)
         said = {"description": known.pop("description")} if "description" in known else {}
@@ -175,8 +176,9 @@ def _error() -> Json:
     return {"type": "object", "required": list(properties), "properties": properties, "title": "Error"}
 
 
-def _name(kind: Any) -> str:
-    return str(kind.__name__)
+def _name(kind: Any, made: Mapping[int, Json]) -> str:
+    """What the document calls a Struct: where two have one name, their modules are said too."""
+    return str(made[id(kind)]["$ref"]).rpartition("/")[2]
 
 
 def _anything(kind: type) -> Json:
