@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, g
 from flask.testing import FlaskClient
@@ -22,24 +23,29 @@ API = "/api/2.0/hydraulic"
 
 @dataclass(frozen=True)
 class Registry:
-    """A house, a browser on it, and the registry's own client, which makes models past nobody."""
+    """A house, a browser on it, and the registry's own client, which makes models without being asked who it is."""
 
     house: TestHouse
+    application: Flask
     browser: FlaskClient
     own: OwnRegistry
+    registrar: ServersRegistrar
 
-    def model(self, name: str = "m", versions: int = 3, trainer: str = "") -> None:
-        """A registered model with versions of runs by `trainer`."""
+    def model(self, name: str = "m", versions: int = 3) -> None:
+        """A registered model with versions of no run."""
         self.own.create_registered_model(name)
         for number in range(1, versions + 1):
             self.own.create_model_version(name, f"s3://models/{name}/{number}", None)
-        del trainer
 
-    def post(self, path: str, body: object = None, *, who: Who | None = None):  # type: ignore[no-untyped-def]  # Flask's
+    def post(self, path: str, body: object = None, *, who: Who | None = None) -> Any:  # Any: Flask's response
         """POST to the API as `who`."""
         if who is not None:
             self.house.accounts.caller = who
         return self.browser.post(API + path, json=body if body is not None else {})
+
+    def close(self) -> None:
+        self.own.store.engine.dispose()
+        self.house.engine.dispose()
 
 
 def make_registry(folder: Path, toml: str = "") -> Registry:
@@ -48,7 +54,8 @@ def make_registry(folder: Path, toml: str = "") -> Registry:
     configuration: Configuration = read_configuration(read_tables())
     house = make_house(folder, configuration=configuration)
     own = OwnRegistry(make_store(str(house.engine.url)))
-    house = replace(house, registrar=ServersRegistrar(configuration=configuration, client=lambda: own))
+    registrar = ServersRegistrar(configuration=configuration, client=lambda: own)
+    house = replace(house, registrar=registrar)
     app = Flask("tests")
     app.testing = True
 
@@ -56,4 +63,4 @@ def make_registry(folder: Path, toml: str = "") -> Registry:
         g.mlflow_authenticated_user = house.accounts.caller.name
 
     blueprint.install(app, house, log_in)
-    return Registry(house=house, browser=app.test_client(), own=own)
+    return Registry(house=house, application=app, browser=app.test_client(), own=own, registrar=registrar)
