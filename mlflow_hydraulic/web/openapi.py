@@ -6,6 +6,7 @@ Served under both bases of the API, and shown as tables on the page /api.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, get_args
@@ -57,6 +58,7 @@ def document(routes: Sequence[Route], base: str) -> Json:
     """The document of `routes`, which are served under `base` ("/mlflow/api/2.0/hydraulic")."""
     kinds = [kind for route in routes for kind in _kinds(route)]
     schemas, components = msgspec.json.schema_components(kinds, schema_hook=_anything, ref_template=REF)
+    _drop_signs(components)
     made = dict(zip(map(id, kinds), schemas, strict=True))
     paths: Json = {}
     for route in sorted(routes, key=lambda route: (route.area, route.path)):
@@ -179,6 +181,21 @@ def _error() -> Json:
 def _name(kind: Any, made: Mapping[int, Json]) -> str:
     """What the document calls a Struct: where two have one name, their modules are said too."""
     return str(made[id(kind)]["$ref"]).rpartition("/")[2]
+
+
+def _drop_signs(schema: Any) -> None:
+    """A default that its own rule forbids, such as 0 of numbers from 1, is a sign for "not given": it is no default."""
+    if isinstance(schema, list):
+        for one in schema:
+            _drop_signs(one)
+    if isinstance(schema, dict):
+        default = schema.get("default")
+        if default == 0 and schema.get("minimum", 0) > 0:
+            del schema["default"]
+        if default == "" and (schema.get("minLength", 0) > 0 or not re.search(schema.get("pattern", ""), "")):
+            del schema["default"]
+        for one in schema.values():
+            _drop_signs(one)
 
 
 def _anything(kind: type) -> Json:
