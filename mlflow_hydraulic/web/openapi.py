@@ -110,7 +110,7 @@ def _operation(route: Route, made: Mapping[int, Json], components: Json) -> Json
 
 def described(route: Route) -> str:
     """The rest of the handler's docstring, and who may."""
-    rest = "\n".join((inspect.getdoc(route.handler) or "").split("\n")[1:]).strip()
+    rest = "\n\n".join((inspect.getdoc(route.handler) or "").split("\n\n")[1:]).strip()
     return "\n\n".join(part for part in (rest, who_may(route.right)) if part)
 
 

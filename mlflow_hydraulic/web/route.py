@@ -70,7 +70,8 @@ class Route:
 
     @property
     def summary(self) -> str:
-        return (inspect.getdoc(self.handler) or self.name).split("\n")[0]
+        """The docstring's first paragraph."""
+        return " ".join((inspect.getdoc(self.handler) or self.name).split("\n\n")[0].split())
 
 
 ROUTES: list[Route] = []
