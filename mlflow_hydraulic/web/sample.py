@@ -72,50 +72,6 @@ def _number(kind: inspect.IntType | inspect.FloatType, whole: bool) -> float:
     return value if isinstance(kind, inspect.IntType) else float(value)
 
 
-MAKERS:
-        if isinstance(kind, kinds):
-            return make(kind, whole)
-    raise TypeError(f"{kind}: no value can be made up for it; give its field Meta(examples=[...])")
-
-
-def _struct(kind: inspect.StructType, whole: bool) -> dict[str, Any]:
-    fields = (field for field in kind.fields if field.required or whole)
-    made = {field.encode_name: _made(field.type, whole) for field in fields}
-    if kind.tag_field is not None:
-        made[kind.tag_field] = kind.tag
-    return made
-
-
-def _union(kind: inspect.UnionType, whole: bool) -> Any:
-    real = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
-    return _made(real[0], whole) if real else None
-
-
-def _list(kind: Any, whole: bool) -> list[Any]:
-    return [_made(kind.item_type, whole) for _ in range(max(kind.min_length or 0, int(whole)))]
-
-
-def _dict(kind: inspect.DictType, whole: bool) -> dict[Any, Any]:
-    return {_made(kind.key_type, whole): _made(kind.value_type, whole)} if whole or kind.min_length else {}
-
-
-def _text(kind: inspect.StrType, whole: bool) -> str:
-    del whole
-    for word in (*WORDS, "a" * (kind.min_length or 0)):
-        fits = (kind.min_length or 0) <= len(word) <= (kind.max_length if kind.max_length is not None else len(word))
-        if fits and (kind.pattern is None or re.search(kind.pattern, word)):
-            return word
-    raise TypeError(f"no text is known that fits {kind.pattern!r}: give the field Meta(examples=[...])")
-
-
-def _number(kind: inspect.IntType | inspect.FloatType, whole: bool) -> float:
-    del whole
-    least = kind.ge if kind.ge is not None else (kind.gt or 0) + (kind.gt is not None)
-    most = kind.le if kind.le is not None else kind.lt
-    value = 1 if least <= 1 and (most is None or most > 1) else least
-    return value if isinstance(kind, inspect.IntType) else float(value)
-
-
 MAKERS: Sequence[tuple[Any, Callable[[Any, bool], Any]]] = (
     (inspect.StructType, _struct),
     (inspect.UnionType, _union),
