@@ -113,9 +113,15 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(**given)
 
 
+def config_file(environ: Mapping[str, str] | None = None) -> Path:
+    """The TOML file that is read where it is there."""
+    environ = os.environ if environ is None else environ
+    return Path(environ.get(PREFIX + "CONFIG") or "hydraulic.toml").expanduser()
+
+
 def _from_file(environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     named = environ.get(PREFIX + "CONFIG")
-    path = Path(named or "hydraulic.toml").expanduser()
+    path = config_file(environ)
     if not path.exists():
         if named:
             raise BadInput(f"{PREFIX}CONFIG={named}: there is no such file")

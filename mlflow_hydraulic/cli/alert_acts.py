@@ -157,9 +157,18 @@ def test(*, names: tuple[str, ...], as_json: bool) -> None:
     else:
         rows = [(one["channel"], one["to"], "ok" if one["accepted"] else "FAILED", one["answer"]) for one in tried]
         click.echo(table(("channel", "sends to", "result", "answer"), rows))
+        click.echo(f"\nchannels: {file_words()}")
     failed = [one["channel"] for one in tried if not one["accepted"]]
     if failed:
         raise Unavailable(f"not taken by {', '.join(failed)}: see the answers")
+
+
+def file_words() -> str:
+    """Which hydraulic.toml rules and channels come from, or that there is none."""
+    from mlflow_hydraulic.settings import config_file
+
+    path = config_file().absolute()
+    return str(path) if path.exists() else f"defaults, for there is no {path}"
 
 
 def _tried(channel: Any, name: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def details(alert: Alert, silent: Silent, story: Sequence[Alert]) -> str:
         "alert": f"{alert.id}  {alert.key}",
         "state": state(alert, silent),
         "colour": f"{alert.colour}, at worst {alert.worst}" if alert.is_open else f"was {alert.worst} at worst",
-        "since": f"{shown_stamp(alert.opened)} UTC; opened {alert.episode} times by now",
+        "since": f"{shown_stamp(alert.opened)} UTC; opened {times(alert.episode)}",
         "cause": alert.cause,
         "features": ", ".join(alert.features),
         "numbers": ", ".join(f"{name} {number:.6g}" for name, number in alert.numbers.items()),
@@ -80,6 +80,11 @@ def details(alert: Alert, silent: Silent, story: Sequence[Alert]) -> str:
     width = max(map(len, said))
     lines = [f"{name.ljust(width)}  {text}" for name, text in said.items() if text]
     return "\n".join(printable(line) for line in (*lines, "", *map(step, story)))
+
+
+def times(count: int) -> str:
+    """ "once", "3 times"."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def step(alert: Alert) -> str:

@@ -159,7 +159,8 @@ def rules(*, alert: str, as_json: bool) -> None:
     to = {name: address(channel) for name, channel in monitoring.channels.items()}
     if as_json:
         said = {"rules": [rule_json(*row) for row in found], "channels": to, "mutes": [mute_json(m) for m in muting]}
-        click.echo(json.dumps(said, indent=1))
+        click.echo(json.dumps({"file": alert_acts.file_words(), **said}, indent=1))
         return
     parts = [rule_table(found), table(("channel", "sends to"), list(to.items()))]
     click.echo("\n\n".join([*parts, mute_table(muting)] if muting else parts))
+    click.echo(f"\nrules and channels: {alert_acts.file_words()}")

@@ -1,16 +1,20 @@
-"""Tables for people: columns as wide as their widest cell, cut at the terminal's edge only in the last column."""
+"""Tables for people: columns as wide as their widest cell; on a terminal the last one is cut at its edge."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines of a table; control characters in cells are shown, never sent to the terminal."""
+    """Lines of a table; control characters in cells are shown, never sent to the terminal.
+
+    Into a file or a pipe every cell goes whole.
+    """
     clean = [[printable(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in clean) for column in range(len(headings))]
-    edge = shutil.get_terminal_size((160, 24)).columns
+    edge = shutil.get_terminal_size((160, 24)).columns if sys.stdout.isatty() else sys.maxsize
     return "\n".join(_line(row, widths, edge) for row in clean)
 
 

@@ -23,6 +23,7 @@ from mlflow_hydraulic.monitor.levels.anomaly import Expected, anomaly_finding
 from mlflow_hydraulic.monitor.levels.drift import drift_findings
 from mlflow_hydraulic.monitor.looking import Looking
 from mlflow_hydraulic.monitor.past import Past, completed, unjudged
+from mlflow_hydraulic.monitor.served import length
 from mlflow_hydraulic.monitor.versions import Training, Versions
 from mlflow_hydraulic.record.store import Store
 from mlflow_hydraulic.record.values import Window
@@ -203,7 +204,7 @@ class Inspection:
         if window is None:
             raise self._nothing()
         if not len(window):
-            raise NotFound(f"nothing was asked of it for {looking.window_s / 3600:g} hours")
+            raise NotFound(f"nothing was asked of it for {length(looking.window_s)}")
         return replace(window, until=min(float(window.at[-1]), self._evidence.now), since=float(window.at[0]))
 
     def _nothing(self) -> NotFound:

@@ -22,6 +22,7 @@ from mlflow_hydraulic.monitor import looks, standing
 from mlflow_hydraulic.monitor.alert import Alert
 from mlflow_hydraulic.monitor.findings import Finding, Subject
 from mlflow_hydraulic.monitor.inspection import Evidence, Inspection, Seat
+from mlflow_hydraulic.monitor.judged import judged_words
 from mlflow_hydraulic.monitor.looking import Looking
 from mlflow_hydraulic.monitor.service_history import read_history
 from mlflow_hydraulic.monitor.status import Standing, standings
@@ -46,6 +47,7 @@ class PredictorReport:
     """One predictor: what was asked in the period, and how its last window is; why: what could not be judged.
 
     findings: of drift, odd rows and accuracy, judged now over the period. window: (first, last) of the rows, s.
+    judged: how many rows drift was judged on, in words.
     """
 
     name: str
@@ -58,6 +60,7 @@ class PredictorReport:
     rows: int = 0
     odd: int = 0
     window: tuple[float, float] = (0.0, 0.0)
+    judged: str = ""
     why: str = ""
 
 
@@ -90,12 +93,14 @@ def predictor_report(seat: Seat, evidence: Evidence, since: float, *, shadow: bo
     except HydraulicError as error:
         return PredictorReport(name=bare.name, model=bare.model, shadow=shadow, findings=findings, why=str(error))
     inputs: Sequence[InputDrift] = ()
-    why = ""
+    why = judged = ""
     try:
         training = evidence.versions.training(seat.model)
         last = slice(-evidence.looking.rows, None)
         probabilities = None if window.probabilities is None else window.probabilities[last]
         inputs = each_input(training.baseline, window.inputs[last], probabilities)
+        rows = len(window.inputs[last])
+        judged = judged_words(rows, training.baseline.judged(rows), training.baseline.most)
     except HydraulicError as error:
         why = str(error)
     odd = window.anomalous
@@ -111,6 +116,7 @@ def predictor_report(seat: Seat, evidence: Evidence, since: float, *, shadow: bo
         rows=len(window),
         odd=0 if odd is None else int(odd.sum()),
         window=(float(window.at[0]), float(window.at[-1])),
+        judged=judged,
         why=why,
     )
 

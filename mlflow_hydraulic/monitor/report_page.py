@@ -13,6 +13,7 @@ from mlflow_hydraulic.drift.inputs import InputDrift
 from mlflow_hydraulic.monitor import charts
 from mlflow_hydraulic.monitor.findings import Finding, worst
 from mlflow_hydraulic.monitor.report import PredictorReport, Report
+from mlflow_hydraulic.monitor.served import length
 
 STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1c2127;--soft:#5c6570;--line:#d5dae0;--card:#f6f7f9;--base:#c9cfd7;
@@ -103,7 +104,7 @@ def _facts(report: Report) -> str:
     for one in report.predictors:
         kind = "shadow" if one.shadow else "predictor"
         rows.append((f"{kind} {one.name}", f"version {one.model.version}, digest {one.model.digest or 'unknown'}"))
-    rows.append(("judged", f"the last {report.looking.rows} rows, against the training data of each version"))
+    rows.append(("judged", f"at most the last {report.looking.rows} rows, against the training data of each version"))
     alarms = f"at most {budget.false_reds:g} false red in {budget.period_days:g} days, and {budget.oranges:g} oranges"
     rows.append(("false alarms", f"{alarms}, where nothing is wrong"))
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows) + "</dl>"
@@ -132,13 +133,17 @@ def _predictor(one: PredictorReport) -> Iterable[str]:
             most = f'<span class="soft">(at most {max(values):,.0f} in one bar)</span>'
             yield f"<h3>{name} over time {most}</h3>{charts.counts(values, begin, end, f'{name} over time')}"
     drift = [finding for finding in one.findings if finding.level == "drift"]
-    yield f"<h3>Drift</h3>{_findings(drift)}"
+    yield f"<h3>Drift</h3>{_judged(one)}{_findings(drift)}"
     if one.inputs:
         yield '<h3>Each input</h3><p class="soft">Grey: training; line: this window. p is corrected for all inputs.</p>'
         yield f'<div class="plots">{"".join(map(_input, one.inputs))}</div>'
     yield f"<h3>Odd rows</h3>{_findings([f for f in one.findings if f.level == 'anomaly'])}"
     accuracy = [finding for finding in one.findings if finding.level == "accuracy"]
     yield f"<h3>Accuracy</h3>{_coverage(one)}{_findings(accuracy)}"
+
+
+def _judged(one: PredictorReport) -> str:
+    return f'<p class="soft">{escape(one.judged[:1].upper() + one.judged[1:])}.</p>' if one.judged else ""
 
 
 def _coverage(one: PredictorReport) -> str:
@@ -150,7 +155,7 @@ def _coverage(one: PredictorReport) -> str:
         f'<td class="n">{labelled / predicted if predicted else 0:.0%}</td></tr>'
         for label, (predicted, labelled) in known.by_label.items()
     )
-    late = f"; half of them came within {known.delay_s[0] / 3600:.3g} hours" if known.labelled else ""
+    late = f"; half of them came within {length(known.delay_s[0])}" if known.labelled else ""
     told = f"<p>{known.labelled:,} of {known.predicted:,} rows ({known.share:.0%}) have a true value{late}.</p>"
     head = "<tr><th>predicted class</th><th>rows</th><th>with a true value</th><th>share</th></tr>"
     return told + (f'<div class="wide"><table>{head}{rows}</table></div>' if rows else "")

@@ -88,8 +88,7 @@ def drift(view: View) -> Panel:
         found: list[InputDrift] = []
         if training is not None and window is not None and len(window):
             found = drifts.inputs_of(window, training, looking)
-            judged = training.baseline.judged(min(len(window), looking.rows))
-            notes.append(drifts.collected_words(window, looking, judged))
+            notes.append(drifts.collected_words(window, looking, training))
         made = sample(record, chosen, view.span.since, view.span.until)
         charts.insert(0, drifts.shift_chart(made, view.span, training, [one.name for one in found]))
         notes.append(why)

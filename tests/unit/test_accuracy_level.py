@@ -98,9 +98,9 @@ def test_an_estimate_is_orange_at_worst_and_says_what_it_is() -> None:
     rows = drawn(1000)
     assert rows.probabilities is not None
     made = estimate(rows.probabilities)
-    one = found(known(None, estimate=made), AccuracyRule(bar=0.999))["accuracy estimate"]
+    one = found(known(None, estimate=made), AccuracyRule(bar=0.999))["estimate"]
     assert one.colour == "orange" and "an estimate, no measurement" in one.cause
-    assert found(known(None, estimate=made), AccuracyRule(bar=0.1))["accuracy estimate"].colour == "green"
+    assert found(known(None, estimate=made), AccuracyRule(bar=0.1))["estimate"].colour == "green"
     assert found(known(None, estimate=made))["accuracy"].colour == "grey"
 
 

@@ -33,6 +33,7 @@ def test_it_tells_every_level_with_inputs_accuracy_and_alerts(world: World) -> N
     text = text_of(world)
     for said in ("tsa_temp", "120 of 300 rows (40%)", "an estimate, no measurement", "at most 1 false red in 90 days"):
         assert said in text, said
+    assert re.search(r"Drift is judged on the newest \d+ of 300 rows: windows are judged in calibrated", text)
     assert text.count("<figure") == 3 and "opened" in text and "version 3, digest" in text
     first = re.search(r"<figcaption><strong>([^<]+)", text)
     assert first and first[1] == "tsa_temp"  # the surest deviation comes first

@@ -105,12 +105,12 @@ def _estimated(known: Known, rule: AccuracyRule, made: Estimate) -> Finding:
     told = f"accuracy is estimated at {made.accuracy} from the probabilities of {made.rows} rows, {how}"
     numbers = {"value": made.accuracy.value, "low": made.accuracy.low, "high": made.accuracy.high, "rows": made.rows}
     if bar is None:
-        return _finding(known, "accuracy estimate", "green", f"{told}; an estimate, no measurement", numbers)
+        return _finding(known, "estimate", "green", f"{told}; an estimate, no measurement", numbers)
     colour, p_value = _below(made.accuracy, bar, known, higher_is_better=True)
     says = "not below" if colour == "green" else "below"
     cause = f"{told}: {says} {bar:.4g}; an estimate, no measurement"
     mild: Colour = "orange" if colour == "red" else colour
-    return _finding(known, "accuracy estimate", mild, cause, {**numbers, "threshold": bar, "p_value": p_value})
+    return _finding(known, "estimate", mild, cause, {**numbers, "threshold": bar, "p_value": p_value})
 
 
 def _reach(known: Known) -> dict[str, float]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from mlflow_hydraulic.drift.inputs import InputDrift, each_input
 from mlflow_hydraulic.evidence.tables import findings as table
 from mlflow_hydraulic.monitor.findings import COLOURS, Level, Subject
+from mlflow_hydraulic.monitor.judged import judged_words
 from mlflow_hydraulic.monitor.looking import SHARES, Looking
 from mlflow_hydraulic.monitor.series.chart import BUCKETS, Chart, Table, iso, numbers, times
 from mlflow_hydraulic.monitor.series.sample import Sample, middles, positions
@@ -49,17 +50,11 @@ def budget_words(looking: Looking, predictors: int) -> str:
     )
 
 
-def collected_words(window: Window, looking: Looking, judged: int) -> str:
+def collected_words(window: Window, looking: Looking, training: Training) -> str:
     """How many rows there are to judge by."""
-    asked = f"{min(len(window), looking.rows):,} of {looking.rows:,} rows are collected"
-    if not judged:
-        return f"{asked}; that is too few to judge."
-    if judged < min(len(window), looking.rows):
-        return (
-            f"{asked}; the newest {judged:,} are judged: longer windows than the training data can calibrate, or "
-            f"lengths between calibrated ones, are cut to the next shorter one."
-        )
-    return f"{asked}, and judged."
+    collected = min(len(window), looking.rows)
+    judged = judged_words(collected, training.baseline.judged(collected), training.baseline.most)
+    return f"Samples: {collected:,} of {looking.rows:,} rows are collected; {judged}."
 
 
 def inputs_of(window: Window, training: Training, looking: Looking) -> list[InputDrift]:
