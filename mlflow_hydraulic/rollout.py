@@ -7,7 +7,7 @@ controller that is killed leaves no step that nobody knows of.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -17,7 +17,7 @@ from mlflow_hydraulic.canary.decide import decide
 from mlflow_hydraulic.canary.look import Decision, Look
 from mlflow_hydraulic.canary.memory import Memory
 from mlflow_hydraulic.errors import HydraulicError
-from mlflow_hydraulic.evidence import canaries, queries
+from mlflow_hydraulic.evidence import attempts, canaries, queries
 from mlflow_hydraulic.evidence.ledger import append
 from mlflow_hydraulic.plan import Action, Plan, Running
 from mlflow_hydraulic.promotion import asked, successors
@@ -72,11 +72,13 @@ def look_at(
         with database.connect() as connection:
             memory = canaries.remembered(connection, workspace, environment, model.name)
             reason = queries.last_reason(connection, model.name, environment.name, workspace)
+            failure = _failure(connection, workspace, place, memory) if memory else ""
         rollback = begun(reason, environment.name)
         counts = memory is not None and memory.under_way and seen is not None
         counters = _counters(sources.targets[environment.name], action.name) if counts else None
         made = look_of(environment, model, seen, memory=memory, counters=counters, now=now, rollback=rollback)
         if made is not None:
+            made = replace(made, failure=failure)
             decisions[place], memories[place] = decide(made), memory
     return Canaries(decisions=decisions, memories=memories)
 
@@ -119,6 +121,13 @@ def look_of(
         archived=frozenset(version.number for version in model.versions if version.stage == "Archived"),
         rollback=rollback.split(" ", maxsplit=1)[0] == f"v{wanted}",
     )
+
+
+def _failure(connection: Connection, workspace: str, place: Place, memory: Memory) -> str:
+    """Why the last try to give the callers what `memory` says failed; "" where it did not."""
+    tried = attempts.known(connection, workspace).get(place)
+    arms = [f"v{version} {share}%" for version, share in memory.arms]
+    return tried.cause if tried is not None and all(arm in tried.wanted for arm in arms) else ""
 
 
 def _counters(target: Target, name: str) -> Mapping[str, Counters] | None:

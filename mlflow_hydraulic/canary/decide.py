@@ -15,6 +15,7 @@ from mlflow_hydraulic.canary.rules import Rules
 
 SERVING = ("healthy", "unhealthy")  # somebody answers, if not all
 STARTING = ("preparing", "launching")
+LONGEST_CAUSE = 500  # characters, of what a ledger row tells of a failure
 
 
 def decide(look: Look) -> Decision:
@@ -84,6 +85,11 @@ def _under_way(look: Look, memory: Memory) -> Decision:
         fact = f"halted: {memory.reason}"
         return Decision(arms=memory.arms, why=text, kind="hold", version=memory.new, fact=fact)
     if look.runs != memory.arms:
+        tried_s = (look.now - memory.since).total_seconds()
+        if look.failure and tried_s >= look.rules.patience_s:  # whoever answers, the new version does not start
+            return _back(
+                memory, f"it does not come to {memory.share} % in {tried_s:.0f} s: {look.failure[:LONGEST_CAUSE]}"
+            )
         return Decision(arms=memory.arms, why=memory.reason, version=memory.new, fact=look.rules.fact(memory.share))
     return _marked(look, memory) if memory.phase == "mark" else _mark(look, memory)
 

@@ -19,7 +19,7 @@ class Look:
     asked: the one version that the registry wants alone; None where it wants none there any more, or a `split`.
     runs, state: what the target shows. known, archived: the versions that the registry has, and has archived.
     counters: of each predictor that runs; None where the target does not tell. rollback: whether the last change of
-    intent was one.
+    intent was one. failure: why the last try to make the step that is under way failed, "" where none did.
     """
 
     rules: Rules
@@ -33,6 +33,7 @@ class Look:
     archived: frozenset[int] = frozenset()
     split: bool = False
     rollback: bool = False
+    failure: str = ""
 
     def level(self, version: int) -> Level | None:
         """What `version` did since the step was marked; None where nobody can tell."""

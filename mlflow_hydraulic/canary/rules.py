@@ -7,7 +7,7 @@ min_requests = 100         # how many requests the new champion must have answer
 max_error_rate = 0.01      # answers of 500 and above
 max_p99_ms = 250           # 99 of 100 answers come within this
 max_p99_ratio = 1.5        # ... and within this many times what the champion before it takes in the same step
-patience_s = "1h"          # how long a step may stay undecided
+patience_s = "1h"          # how long a step may stay undecided, or fail to start
 when_unsure = "hold"       # then: hold, go on, or roll back
 on_breach = "roll back"    # or halt: it stays at its step
 """

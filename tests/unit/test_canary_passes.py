@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mlflow_hydraulic.errors import Unavailable
 from mlflow_hydraulic.evidence import ledger, queries
 from mlflow_hydraulic.reconcile import look
 from tests.unit.canaries import Callers, begin, environments, go, move, phases
@@ -101,6 +102,26 @@ def test_a_bad_version_goes_back_and_is_not_tried_again_until_somebody_says_so(s
     move(scene, 2)
     go(scene)
     assert scene.serving("prod") == {"m": "v1 95%/v2 5%"}, "a new transition is a new try"
+
+
+def test_a_version_that_does_not_start_goes_back_when_patience_ends(scene: Scene) -> None:
+    callers = Callers(scene)
+    scene.targets["prod"].failing["2"] = Unavailable("no room for it\n" + "log " * 1000)
+    go(scene, callers)
+    for _ in range(9):
+        go(scene, callers)
+    assert phases(scene) == [("begin", 5)], "600 s of patience are not over"
+    assert scene.serving("prod") == {"m": "v1"}
+    go(scene, callers)
+    (held,) = go(scene, callers).plan.actions
+    assert phases(scene)[1:] == [("back", 0)]
+    assert (held.kind, "does not come to 5 %" in held.reason, "no room for it" in held.reason) == ("hold", True, True)
+    assert len(scene.rows("canary")[-1].reason) < 600
+    assert scene.serving("prod") == {"m": "v1"}
+    say(scene, "retry in prod (1)")
+    scene.targets["prod"].failing.clear()
+    go(scene, callers)
+    assert scene.serving("prod") == {"m": "v1 95%/v2 5%"}
 
 
 def test_people_end_it_at_any_step(scene: Scene) -> None:
