@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Engine, insert, update
@@ -15,13 +16,14 @@ from mlflow_hydraulic.plugin.catalogue import MlflowCatalogue
 from mlflow_hydraulic.plugin.catalogue_rows import ALIASES, LATEST, MODEL_TAGS, RUNS, VERSION_TAGS, VERSIONS
 from mlflow_hydraulic.plugin.catalogue_run import METRICS, PARAMS
 from mlflow_hydraulic.plugin.catalogue_run import TAGS as RUN_TAGS
+from mlflow_hydraulic.plugin.registrar import ServersRegistrar
 from tests.support.house import TestHouse, add_model, make_house
 
 DAY_MS = 86_400_000
 
 
 def make_registry(folder: Path, *, who: Who | None = None, like: TestHouse | None = None) -> TestHouse:
-    """A house with a catalogue over its own file, and no server: what MLflow's stores change, it cannot.
+    """A house with catalogue and registrar over its own file, and no server: what MLflow's stores change, it cannot.
 
     like: a house in a file whose content this one begins with.
     """
@@ -29,7 +31,9 @@ def make_registry(folder: Path, *, who: Who | None = None, like: TestHouse | Non
     if like is not None:
         Path(str(house.engine.url.database)).write_bytes(Path(str(like.engine.url.database)).read_bytes())
     catalogue = MlflowCatalogue(engine=house.engine, tracking=lambda: house.engine, store=lambda: None)
-    return replace(house, catalogue=catalogue)
+    reads: Any = SimpleNamespace(store=SimpleNamespace(engine=house.engine))
+    registrar = ServersRegistrar(configuration=house.configuration, client=lambda: reads)
+    return replace(house, catalogue=catalogue, registrar=registrar)
 
 
 def add_version(
