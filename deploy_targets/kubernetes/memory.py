@@ -24,7 +24,8 @@ from mlflow_hydraulic.errors import BadInput
 CHANGE_NOTE = "hydraulic.change"
 PREVIOUS_NOTE = "hydraulic.previous"
 REFUSED_NOTE = "hydraulic.refused"
-LINES, LONGEST_LINE = 20, 300  # of a log that is kept: annotations have 256 KiB in all
+# Of what is kept of a failure: annotations have 256 KiB in all, and a cluster's words may be any length.
+LINES, LONGEST_LINE, LONGEST_CAUSE = 20, 300, 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,11 @@ def remembering(
         notes[PREVIOUS_NOTE] = to_json(previous)
     if refused is not None:
         lines = [line[:LONGEST_LINE] for line in refused.log[-LINES:]]
-        kept = {"deployment": deployment_to_dict(refused.deployment), "cause": refused.cause, "log": lines}
+        kept = {
+            "deployment": deployment_to_dict(refused.deployment),
+            "cause": refused.cause[:LONGEST_CAUSE],
+            "log": lines,
+        }
         notes[REFUSED_NOTE] = json.dumps(kept)
     return {**manifest, "metadata": {**manifest["metadata"], "annotations": notes}}
 

@@ -1,7 +1,7 @@
 """What this package asks of the Kubernetes API, right by right, each with its reason: the one list of it.
 
 Preflight asks the cluster for these; the Helm chart grants these and no others (a test holds both to this list); the
-table in cluster/README.md is made from it.
+table in install/README.md is made from it.
 """
 
 from __future__ import annotations
