@@ -141,7 +141,11 @@ def foresee(
         action = actions.get(environment.name)
         if action is not None and action != before.get(environment.name):
             words += told(environment, place.seen(model, environment), action, _final(after, environment))
-    return Prospect(plan=made, words=tuple(words))
+    return Prospect(plan=_first(made, about), words=tuple(words))
+
+
+def _first(actions: Sequence[Action], about: str) -> tuple[Action, ...]:
+    return tuple(sorted(actions, key=lambda action: action.environment != about))
 
 
 def _plan(

@@ -18,7 +18,7 @@ from mlflow_hydraulic.plan import Wanted, wanted_of
 from mlflow_hydraulic.registry import REPLICAS_TAG, WEIGHT_TAG, RegisteredModel
 
 MARK = "rollback to "
-HELD = "held: a rollback is under way, repeat it to finish"
+HELD = "held: more moves follow, repeat what was begun to finish it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

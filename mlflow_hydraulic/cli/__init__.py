@@ -26,13 +26,16 @@ COMMANDS = {
     "controller": ("mlflow_hydraulic.cli.controller", "Keep deployments in step with the registry."),
     "data": ("mlflow_hydraulic.cli.data", "Fetch, load, check, simulate and describe the rig's cycles."),
     "db": ("mlflow_hydraulic.cli.db", "Make, upgrade and check the evidence database."),
+    "deploy": ("mlflow_hydraulic.cli.deploy", "Say what is to run where: a champion, a challenger, a split."),
     "down": ("mlflow_hydraulic.cli.up", "End what `up` runs in a folder."),
+    "end": ("mlflow_hydraulic.cli.deploy", "End what runs of a model in an environment."),
     "history": ("mlflow_hydraulic.cli.history", "Tell what happened to one model, in words."),
     "ledger": ("mlflow_hydraulic.cli.ledger", "Show, verify, export and anchor the ledger."),
     "local": ("mlflow_hydraulic.cli.local", "Look after deployments on this machine: list, start, stop, logs."),
     "monitor": ("mlflow_hydraulic.cli.monitor", "Watch service, drift and accuracy; status and report."),
     "plan": ("mlflow_hydraulic.cli.plan", "Show what would be done, and why."),
     "policy": ("mlflow_hydraulic.cli.policy", "Explain who may move what where."),
+    "projects": ("mlflow_hydraulic.cli.projects", "Make and share projects of models; roles in them."),
     "record": ("mlflow_hydraulic.cli.record", "Look at what was asked and answered; bring it together."),
     "replay": ("mlflow_hydraulic.cli.replay", "Send rows of a file to a scorer, each once, with faults if wanted."),
     "rollback": ("mlflow_hydraulic.cli.rollback", "Go back to what ran before, through the gate."),
@@ -40,6 +43,7 @@ COMMANDS = {
     "serve-pod": ("mlflow_hydraulic.cli.serve_pod", "Serve in a pod: what the scorer's image runs."),
     "train": ("mlflow_hydraulic.cli.train", "Train a model of one condition and log it to MLflow."),
     "up": ("mlflow_hydraulic.cli.up", "Run server, controller, monitor and deployments in one command."),
+    "verdict": ("mlflow_hydraulic.cli.verdict", "Approve or reject a version, or see what was said of it."),
 }
 
 
