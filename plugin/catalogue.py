@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,17 @@ from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
 from sqlalchemy import Connection, Engine, select
 
 from mlflow_hydraulic.errors import BadInput, NotFound
+from mlflow_hydraulic.evidence.ledger import Event, append
+from mlflow_hydraulic.evidence.recorded import stage_subject, tag_subject
 from mlflow_hydraulic.people.members import project_of
 from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.people.visible import Readable
 from mlflow_hydraulic.plugin import catalogue_run as runs
 from mlflow_hydraulic.plugin.artifacts import Artifacts
+from mlflow_hydraulic.plugin.caller import caller
 from mlflow_hydraulic.plugin.catalogue_files import read_card, read_figures, read_image
 from mlflow_hydraulic.plugin.catalogue_rows import MODEL_TAGS, VERSION_TAGS, VERSIONS, Rows, is_own, iso
-from mlflow_hydraulic.plugin.errors import from_mlflow
+from mlflow_hydraulic.plugin.errors import from_mlflow, translated
 from mlflow_hydraulic.plugin.models import LOGGED
 from mlflow_hydraulic.registry import INTENT_TAGS, TAG_PREFIX
 from mlflow_hydraulic.web.catalogue import Card, Figure, Filter, History, Listing, Model, Tag, Version
@@ -104,21 +108,50 @@ class MlflowCatalogue:
             return runs.read_histories(connection, run_id, key)
 
     def tag(self, model: str, number: int, key: str, value: str) -> None:
-        _refuse_ours(key)
-        with from_mlflow(f"tag {key!r} of version {number} of {model!r} cannot be set"):
+        with self._changed(model, number, key, value):
             self.store().set_model_version_tag(model, str(number), ModelVersionTag(key, value))
 
     def untag(self, model: str, number: int, key: str) -> None:
-        _refuse_ours(key)
-        with self.engine.connect() as connection:
-            if key not in {tag.key for tag in self._tags(connection, model, number)}:
-                raise NotFound(f"version {number} of {model!r} has no tag {key!r} (any more)")
-        with from_mlflow(f"tag {key!r} of version {number} of {model!r} cannot be removed"):
+        with self._changed(model, number, key, None):
             self.store().delete_model_version_tag(model, str(number), key)
 
     def describe(self, model: str, number: int, text: str) -> None:
-        with from_mlflow(f"the description of version {number} of {model!r} cannot be changed"):
+        what = f"the description of version {number} of {model!r} cannot be changed"
+        with from_mlflow(what), self.store().together() as connection, translated():
+            before = self._row(connection, model, number).description or ""
             self.store().update_model_version(model, str(number), text)
+            if text != before:
+                append(connection, [self._event("described", stage_subject(model, number), model, before, text)])
+
+    @contextmanager
+    def _changed(self, model: str, number: int, key: str, after: str | None) -> Iterator[None]:
+        """Change a tag within: in one transaction with the ledger's row, which for tags of intent the gate writes."""
+        if key.startswith(TAG_PREFIX) and key not in INTENT_TAGS:
+            raise BadInput(
+                f"tag {key!r}: tags that begin with {TAG_PREFIX!r} are facts that controllers write; of them only "
+                f"{', '.join(INTENT_TAGS)} may be changed"
+            )
+        what = f"tag {key!r} of version {number} of {model!r} cannot be changed"
+        with from_mlflow(what), self.store().together() as connection, translated():
+            before = {tag.key: tag.value for tag in self._tags(connection, model, number)}.get(key)
+            if after is None and before is None:
+                raise NotFound(f"version {number} of {model!r} has no tag {key!r} (any more)")
+            yield
+            if key not in INTENT_TAGS and before != after:
+                append(connection, [self._event("tagged", tag_subject(model, number, key), model, before, after)])
+
+    def _event(self, verb: str, subject: str, model: str, before: str | None, after: str | None) -> Event:
+        who = caller()
+        return Event(
+            verb=verb,
+            subject=subject,
+            actor=who.name,
+            model=model,
+            before=before,
+            after=after,
+            reason=who.reason,
+            workspace=self.workspace,
+        )
 
     @property
     def _rows(self) -> Rows:
@@ -179,14 +212,6 @@ def _logged(source: str | None) -> str:
     """The id of the logged model that a version's source names; "" for other sources."""
     match = LOGGED.fullmatch(source or "")
     return match["name"] if match else ""
-
-
-def _refuse_ours(key: str) -> None:
-    if key.startswith(TAG_PREFIX) and key not in INTENT_TAGS:
-        raise BadInput(
-            f"tag {key!r}: tags that begin with {TAG_PREFIX!r} are facts that controllers write; of them only "
-            f"{', '.join(INTENT_TAGS)} may be changed"
-        )
 
 
 def _absent(model: str, number: int) -> NotFound:

@@ -162,6 +162,17 @@ def _verdict(row: Row, before: object, after: object) -> str:
     return f"{row.actor} {after} version {version_of(row.subject)}" + (f" (was {before})" if before else "")
 
 
+def _tagged(row: Row, before: object, after: object) -> str:
+    key, version = row.subject.partition("#")[2], version_of(row.subject)
+    if after is None:
+        return f"{row.actor} removed the tag {key} of version {version}{_was(before)}"
+    return f"{row.actor} tagged version {version} with {key}: {after}{_was(before)}"
+
+
+def _described(row: Row, _before: object, after: object) -> str:
+    return f"{row.actor} described version {version_of(row.subject)}: {after or 'nothing'}"
+
+
 def _refused(row: Row, before: object, after: object) -> str:
     if not isinstance(after, Mapping):
         raise TypeError("a refusal says what was asked")
@@ -223,6 +234,8 @@ SENTENCES: Mapping[str, Callable[[Row, object, object], str]] = {
     "undelivered": _undelivered,
     "canary": _canary,
     "comment": _comment,
+    "tagged": _tagged,
+    "described": _described,
     "project": _project,
     "member": _member,
     "verdict": _verdict,

@@ -160,8 +160,8 @@ def test_a_run_that_is_deleted_or_was_never_there(house: TestHouse, browser: Fla
     for number, said in ((1, "deleted in MLflow"), (2, "no longer there"), (3, "registered without one")):
         assert said in browser.get(f"/hydraulic{at('old', number)}").text
         assert all(browser.get(f"/hydraulic{at('old', number)}{tab}").status_code == 200 for tab in TABS)
-    for number in ("4", "0", "-1", "x", "1.0", "9" * 40, "²"):
-        assert browser.get(f"/hydraulic/models/old/versions/{quote(number)}").status_code == 404
+    for text in ("4", "0", "-1", "x", "1.0", "9" * 40, "²"):
+        assert browser.get(f"/hydraulic/models/old/versions/{quote(text)}").status_code == 404
     assert browser.get("/hydraulic/models/none").status_code == 404
 
 
