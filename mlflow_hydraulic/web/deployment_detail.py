@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ from mlflow_hydraulic.web.deployment_list import ON_ITS_WAY, Line, line_of
 
 LAST = 500  # rows of the ledger about model and environment that are looked through
 MOST_RAN = 50
+FRESH_S = 60  # so long the way is shown of what has just become healthy
 STEPS = ("not found", "preparing", "launching", "healthy")
 
 
@@ -123,9 +125,10 @@ def _unseen(ask: Ask, environment: str, deployment: str) -> dict[str, Any]:
     }
 
 
-def steps(line: Line) -> list[tuple[str, str]]:
-    """The four states on the way to a deployment that serves, each "done", "now" or ""; nothing for the others."""
-    if line.state not in STEPS or line.late:
+def steps(line: Line, now: datetime) -> list[tuple[str, str]]:
+    """The four states on the way to a deployment that serves, each "done", "now" or ""; nothing where it is there."""
+    settled = line.since and now - datetime.fromisoformat(line.since) > timedelta(seconds=FRESH_S)
+    if line.state not in STEPS or line.late or (line.state == "healthy" and settled):
         return []
     at = STEPS.index(line.state)
     return [

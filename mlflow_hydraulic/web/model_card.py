@@ -94,7 +94,7 @@ def read_card(folder: Path) -> Known:
     if row is not None:
         return Known(_card(schema, row, bundle.origin if bundle else "unknown"), "the model's input example", flags)
     if bundle and len(bundle.sample):
-        return Known(_card(schema, bundle.sample[:1], bundle.origin), "a row of the model's training data", flags)
+        return Known(_card(schema, bundle.sample[:1], bundle.origin), "one of the model's training rows", flags)
     return Known(_card(schema, _no_rows(schema), "unknown"), "", flags)
 
 

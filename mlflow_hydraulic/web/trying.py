@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import requests
 from msgspec import Meta, Struct
+from urllib3.exceptions import ReadTimeoutError
 
 from mlflow_hydraulic.errors import BadInput, Failed, Unavailable
 from mlflow_hydraulic.schema import Field, Schema
@@ -150,6 +151,8 @@ def _asked(way: Way, body: Any) -> tuple[requests.Response, bytes]:  # Any: JSON
     except requests.Timeout as error:
         raise Unavailable(f"it did not answer within {READ_S:g} s: see its log, or ask again") from error
     except (requests.RequestException, UnicodeError) as error:  # an address that is none is a UnicodeError
+        if error.args and isinstance(error.args[0], ReadTimeoutError):  # while the body came
+            raise Unavailable(f"it did not answer whole within {READ_S:g} s: see its log, or ask again") from error
         inside = "; its address is one inside the cluster" if way.inside else ""
         raise Unavailable(
             f"this server does not reach it ({type(error).__name__}){inside}: see its state, or use the sample request"
@@ -196,7 +199,8 @@ def _read(dialect: str, card: ModelCard, value: Mapping[str, Any]) -> tuple[list
         numbers = data["ndarray"][0] if "ndarray" in data else data["tensor"]["values"]
         numbers = list(numbers) if isinstance(numbers, list) else [numbers]
         names = [str(name) for name in data.get("names") or range(len(numbers))]
-        numbers[0], names[len(numbers) - 1]
+        if not numbers or len(names) < len(numbers) or any(isinstance(one, (dict, list)) for one in numbers):
+            raise TypeError("no numbers, or no names for them")
         return [_bare(name, card) for name in names], numbers, str(meta.get("puid", ""))
     except (KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
         raise Failed(f"its answer is none of {dialect}'s: {json.dumps(value)[:300]}") from error

@@ -67,7 +67,7 @@ def deployment_page(ask: Ask, environment: str, deployment: str) -> Shown:
     return {
         "found": found,
         "line": found.line,
-        "steps": deployment_detail.steps(found.line),
+        "steps": deployment_detail.steps(found.line, ask.now),
         "samples": samples,
         "without": without,
         "may": rights(ask, found.line.model),
