@@ -40,6 +40,8 @@ def read_span(last: str, since: str, until: str, now: float) -> Span:
     """
     end = min(_moment("until", until), now) if until else now
     begin = _moment("since", since) if since else end - LENGTHS_S[last]
+    if begin < 0:
+        raise BadInput(f"since={since!r}, until={until!r}: nothing was recorded before 1970: name a later time")
     if end - begin < SHORTEST_S:
         raise BadInput(f"since {since or begin} is not before until {until or 'now'}: name an earlier time")
     if end - begin > LONGEST_S:

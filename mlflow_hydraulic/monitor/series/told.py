@@ -47,7 +47,7 @@ def findings_table(seen: Sequence[Seen], level: Level, predictor: str = "") -> T
     ]
     if not mine:
         return Table(name="findings", title=title, missing=NOT_LOOKED)
-    ordered = sorted(mine, key=lambda one: (-COLOURS.index(one.finding.colour), one.finding.rule))
+    ordered = sorted(mine, key=_badness)
     rows = [
         [
             one.finding.colour,
@@ -60,6 +60,12 @@ def findings_table(seen: Sequence[Seen], level: Level, predictor: str = "") -> T
     ]
     headings = ["level", "check", "predictor", "what it found", "looked (UTC)"]
     return Table(name="findings", title=title, headings=headings, rows=rows)
+
+
+def _badness(one: Seen) -> tuple[int, bool, str]:
+    """The worst first; of those the ones that name inputs."""
+    finding = one.finding
+    return -COLOURS.index(finding.colour), not finding.features, finding.rule
 
 
 def bar_of(seen: Sequence[Seen], measure: str, predictor: str) -> float | None:
