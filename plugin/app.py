@@ -6,6 +6,7 @@ itself imports this module before it starts them, and what would make them fail 
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from mlflow_hydraulic.evidence import database
 from mlflow_hydraulic.evidence.database import SCHEMES
 from mlflow_hydraulic.plugin.around import Around
 from mlflow_hydraulic.plugin.errors import PluginError, translated
-from mlflow_hydraulic.plugin.login import check_login
+from mlflow_hydraulic.plugin.login import GATE, check_login
 from mlflow_hydraulic.plugin.site import add_pages
 from mlflow_hydraulic.settings import read_settings, read_tables
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 AUTH_VARIABLES = ("MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 PAGE_SCRIPT = Path(__file__).with_name("page.js")
+ENTRY_SCRIPT = Path(__file__).with_name("entry.js")
 
 
 def create_app() -> Any:  # Any: a Flask or a FastAPI application, as MLflow's server of the day wants it
@@ -162,28 +164,34 @@ def forget_plain_page() -> None:
 
 
 def _is_page(path: str) -> bool:
-    prefix = os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
-    return path in (f"{prefix}/", prefix or "/")
+    return path in (f"{_prefix()}/", _prefix() or "/")
+
+
+def _prefix() -> str:
+    return os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
 
 
 @cache
-def _script() -> str:
-    """Our script's element; `data-stages` where a stage says what runs, and so the page that moves stages is wanted."""
+def _scripts(base: str, *, login: bool) -> str:
+    """Our scripts' elements; `data-stages` where a stage says what runs: the page that moves stages is wanted then."""
     environments = read_configuration(read_tables()).environments
     stages = any(one.kind == "stage" for env in environments for one in (*env.champion, *env.challenger))
     attribute = ' data-stages="yes"' if stages else ""
-    return f"<script{attribute}>{PAGE_SCRIPT.read_text(encoding='utf-8')}</script>"
+    page = f"<script{attribute}>{PAGE_SCRIPT.read_text(encoding='utf-8')}</script>"
+    attributes = f'data-base="{base}"' + (' data-login="yes"' if login else "")
+    return f"{page}<script {attributes}>{ENTRY_SCRIPT.read_text(encoding='utf-8')}</script>"
 
 
 def keep_comment(response: Response) -> Response:
-    """Put our script into MLflow's one page: it sends the stage dialog's comment along, which MLflow drops."""
-    from flask import request
+    """Put our scripts into MLflow's one page: they send the stage dialog's comment along, and lead to our pages."""
+    from flask import current_app, request
 
     if not _is_page(request.path) or response.mimetype != "text/html" or response.status_code != 200:
         return response
     response.direct_passthrough = False
     page = response.get_data(as_text=True)
-    response.set_data(page.replace("<head>", f"<head>{_script()}", 1))
+    base = html.escape(f"{_prefix()}/hydraulic")
+    response.set_data(page.replace("<head>", f"<head>{_scripts(base, login=GATE in current_app.config)}", 1))
     for name in ("ETag", "Last-Modified"):
         response.headers.pop(name, None)
     response.headers["Cache-Control"] = "no-store"

@@ -134,7 +134,11 @@ class Door:
         return answer
 
     def logged_out(self) -> Response:
-        """Where the provider sends the browser after the log-out there."""
+        """Where the provider sends the browser after the log-out there; who is logged in may log out here."""
+        held = self.gate.held()
+        if held is not None:
+            token = self.gate.form_token(held)
+            return self._page("login/leave.html", user=held.user, token=token, back=f"{self.gate.base}/projects")
         return self._page("login/logged_out.html", there="", label="")
 
     def problem(self, error: HydraulicError) -> Response:
