@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask, g
 from flask.testing import FlaskClient
+from sqlalchemy import column, insert, table
 
 from mlflow_hydraulic.configuration import Configuration, read_configuration
 from mlflow_hydraulic.people.rights import Who
@@ -19,6 +20,7 @@ from mlflow_hydraulic.web import blueprint
 from tests.support.house import TestHouse, make_house
 
 API = "/api/2.0/hydraulic"
+RUNS = table("runs", column("run_uuid"), column("user_id"), column("experiment_id"))  # MLflow's
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,15 @@ class Registry:
     own: OwnRegistry
     registrar: ServersRegistrar
 
-    def model(self, name: str = "m", versions: int = 3) -> None:
-        """A registered model with versions of no run."""
+    def model(self, name: str = "m", versions: int = 3, trainer: str = "") -> None:
+        """A registered model with versions of runs of `trainer`, or of no run where nobody is named."""
         self.own.create_registered_model(name)
         for number in range(1, versions + 1):
-            self.own.create_model_version(name, f"s3://models/{name}/{number}", None)
+            run = f"{name}-{number}" if trainer else None
+            if trainer:
+                with self.house.engine.begin() as connection:
+                    connection.execute(insert(RUNS).values(run_uuid=run, user_id=trainer, experiment_id=0))
+            self.own.create_model_version(name, f"s3://models/{name}/{number}", run)
 
     def post(self, path: str, body: object = None, *, who: Who | None = None) -> Any:  # Any: Flask's response
         """POST to the API as `who`."""

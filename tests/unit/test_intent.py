@@ -143,7 +143,7 @@ TAGS = st.fixed_dictionaries(
     {},
     optional={
         "hydraulic.weight": st.sampled_from(["30", "50", "70", "x"]),
-        "hydraulic.replicas": st.sampled_from(["0", "1", "3", HELD, "٣"]),
+        "hydraulic.replicas": st.sampled_from(["0", "1", "3", HELD, "\u0663"]),
     },
 )
 NAMES = ("m", "dev.m", "prod.m")
