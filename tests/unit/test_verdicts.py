@@ -85,7 +85,7 @@ def test_the_gate_asks_for_the_last_verdict(registry: Registry) -> None:
     said = registry.post(AT, {"verdict": "approved", "reason": "back-tested"}, who=DS2)
     assert (said.json["verdict"], said.json["by"], said.json["by_trainer"]) == ("approved", "ds2", False)
     assert refused() == ""
-    found = registry.browser.get(f"{API}{AT}").json
+    found = registry.browser.get(f"{API}{AT}").get_json()
     assert [(one["verdict"], one["by_trainer"]) for one in found] == [
         ("approved", False),
         ("approved", True),
