@@ -37,15 +37,21 @@ def last_said(connection: Connection, verbs: Sequence[str]) -> dict[Key, object]
     return {(workspace, verb, subject): json.loads(after) for workspace, verb, subject, after in found}
 
 
-def newest_rows(connection: Connection, verb: str, workspace: str) -> Iterator[Row]:
-    """The newest row of `verb` about each subject in `workspace`, oldest first: what that verb last made of each."""
+def newest_rows(connection: Connection, verb: str, workspace: str, without: object = None) -> Iterator[Row]:
+    """The newest row of `verb` about each subject in `workspace`, oldest first: what that verb last made of each.
+
+    without: leaves out the rows that say this; an object of one key and value, as {"state": "closed"}.
+    """
     newest = (
         select(func.max(ledger.c.seq).label("seq"))
         .where(ledger.c.verb == verb, ledger.c.workspace == workspace)
         .group_by(ledger.c.subject)
         .subquery()
     )
-    found = connection.execute(select(ledger).join(newest, ledger.c.seq == newest.c.seq).order_by(ledger.c.seq))
+    query = select(ledger).join(newest, ledger.c.seq == newest.c.seq).order_by(ledger.c.seq)
+    if without is not None:  # in a text within JSON the quotes would be escaped: only a key and its value fit
+        query = query.where(~ledger.c.after.contains(json_text(without)[1:-1], autoescape=True))
+    found = connection.execute(query)
     return (Row(**row) for row in found.mappings())
 
 

@@ -1,6 +1,6 @@
 """How many alerts are open, and the worst of them, by deployment or model: for the navigation and for summaries.
 
-Two SQL statements for all there are. Called by the pages, often.
+Called by every page. Alerts are rows of the ledger: while its head stays, they do, and one small query says so.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
+from mlflow_hydraulic.evidence import recorded
 from mlflow_hydraulic.monitor import mutes, standing
 from mlflow_hydraulic.monitor.alert import Alert
 from mlflow_hydraulic.monitor.findings import Colour, Subject, worst
 
 Group = TypeVar("Group")
+_kept: WeakKeyDictionary[Engine, dict[str, tuple[int, tuple[Alert, ...]]]] = WeakKeyDictionary()  # by workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,13 @@ def model(subject: Subject) -> str:
 
 def open_alerts(connection: Connection, workspace: str, now: datetime) -> list[Open]:
     """Every alert that is open, in the order of their last change."""
-    standing_open = [alert for alert in standing.current(connection, workspace).values() if alert.is_open]
+    kept = _kept.setdefault(connection.engine, {})
+    head = recorded.head(connection)  # before the alerts: what comes between is read again next time
+    seen, standing_open = kept.get(workspace, (-1, ()))
+    if seen != head:
+        known = standing.current(connection, workspace, closed=False).values()
+        standing_open = tuple(alert for alert in known if alert.is_open)
+        kept[workspace] = (head, standing_open)
     muting = mutes.active(connection, workspace, now) if standing_open else []
     return [Open(alert=alert, muted=bool(mutes.that_fit(muting, alert))) for alert in standing_open]
 

@@ -42,13 +42,13 @@ def alone(engine: Engine, workspace: str) -> Iterator[Connection]:
         yield connection
 
 
-def current(connection: Connection, workspace: str) -> dict[str, Alert]:
-    """Every alert that the ledger knows in `workspace`, closed ones too, by the digest of its key.
+def current(connection: Connection, workspace: str, *, closed: bool = True) -> dict[str, Alert]:
+    """Every alert that the ledger knows in `workspace`, closed ones too unless told otherwise, by its key's digest.
 
     A row that is no alert is told of and left out: nobody ends the monitoring of all by writing one.
     """
     found: dict[str, Alert] = {}
-    for row in recorded.newest_rows(connection, VERB, workspace):
+    for row in recorded.newest_rows(connection, VERB, workspace, None if closed else {"state": "closed"}):
         try:
             alert = read_alert(row)
         except Untrusted as error:

@@ -18,6 +18,7 @@ from mlflow_hydraulic.evidence.tables import outbox
 from mlflow_hydraulic.monitor import looks, mutes, rollup, standing
 from mlflow_hydraulic.monitor.acts import Desk
 from mlflow_hydraulic.monitor.alert import Alert
+from mlflow_hydraulic.monitor.alert_counts import Counts, open_alerts, total
 from mlflow_hydraulic.monitor.mutes import Mute
 from mlflow_hydraulic.people.members import MODEL_TAGS, MODELS, PROJECT_TAG
 from mlflow_hydraulic.people.rights import Right, Role
@@ -130,7 +131,7 @@ def listed(ask: Ask, asked: AlertFilter) -> AlertPage:
     house = ask.house
     with house.engine.connect() as connection:
         models = _models(connection, ask, asked.project)
-        known = standing.current(connection, house.workspace).values()
+        known = standing.current(connection, house.workspace, closed=asked.state in ("closed", "all")).values()
         muting = mutes.active(connection, house.workspace, ask.now)
     pairs = [(one, mutes.that_fit(muting, one)) for one in known if models is None or one.key.subject.model in models]
     found = [pair for pair in pairs if _fits(pair, asked)]
@@ -145,6 +146,13 @@ def _order(alert: Alert) -> tuple[int, str, str]:
     if alert.is_open:
         return rollup.badness(alert)
     return -alert.seq, "", ""
+
+
+def badge(ask: Ask) -> Counts:
+    """What the navigation tells: the alerts that are open, of what the caller may see."""
+    with ask.house.engine.connect() as connection:
+        found = open_alerts(connection, ask.house.workspace, ask.now)
+        return total(found, _models(connection, ask, "") if found else None)
 
 
 def find(ask: Ask, text: str) -> Alert:

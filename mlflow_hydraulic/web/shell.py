@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.version import VERSION
+from mlflow_hydraulic.web import alert_list
 from mlflow_hydraulic.web.answers import code_of
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.filters import FILTERS
@@ -63,5 +64,6 @@ def _frame(ask: Ask, area: str) -> dict[str, Any]:
         "api": f"{base}/ajax-api/2.0/hydraulic",
         "mlflow": f"{base}/",
         "environments": ask.house.configuration.environments,
+        "alerts": alert_list.badge(ask),
         "logout_token": request.environ.get(LOGOUT, ""),
     }

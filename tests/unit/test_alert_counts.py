@@ -1,7 +1,8 @@
-"""How many alerts are open, for navigation and summaries: worst colour, acknowledged, muted, closed; two queries."""
+"""How many alerts are open, for navigation and summaries: worst colour, acknowledged, muted, closed; few queries."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -45,11 +46,23 @@ def test_open_alerts_are_counted_by_deployment_and_model(engine: Engine) -> None
     assert total(alerts).open == 3 and total(alerts, {"hydraulic-cooler"}) == cooler and total(alerts, ()) == Counts()
     desk.close("prod/pump drift inputs", "mended", Rules(), NOW)
     assert set(counted(alerting(engine), place)) == {("prod", "cooler")}
+    judge(
+        engine,
+        [replace(finding("r", 1, NOW, rule="told"), cause='it says "state":"closed", {"state": "closed"}')],
+        Rules(),
+        NOW,
+    )
+    assert counted(alerting(engine), place)["prod", "cooler"].open == 3, "what a cause says closes nothing"
 
 
-def test_two_queries_are_enough_however_many_there_are(engine: Engine) -> None:
+def test_few_queries_are_enough_however_many_there_are(engine: Engine) -> None:
     many = [Subject(environment="prod", deployment=f"d{number}", model="m") for number in range(50)]
     judge(engine, [finding("r", 0, NOW, subject=subject) for subject in (*many, COOLER)], Rules(), NOW)
     said: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *given: said.append(given[2]))
-    assert total(alerting(engine)).red == 51 and len(said) == 2
+    assert total(alerting(engine)).red == 51 and len(said) == 3
+    assert total(alerting(engine)).red == 51 and len(said) == 5, (
+        "nothing was written meanwhile: head and mutes are enough"
+    )
+    judge(engine, [finding("r", 1, NOW, rule="new")], Rules(), NOW)
+    assert total(alerting(engine)).red == 52

@@ -102,11 +102,8 @@ def test_who_may_act_acts_and_the_ledger_knows_it(house: TestHouse, browser: Fla
     with house.engine.connect() as connection:
         rows = queries.newest(connection, queries.Asked(actor="operator"), 9)
     assert sorted((row.verb, row.reason) for row in rows)[-1] == ("mute", "pump is on order") and len(rows) == 4
-    assert [step["what"] for step in browser.get(f"{API}/{alert}").json["story"]] == [
-        "closed",
-        "acknowledged",
-        "opened",
-    ]  # type: ignore[index]
+    story = browser.get(f"{API}/{alert}").json["story"]  # type: ignore[index]
+    assert [step["what"] for step in story] == ["closed", "acknowledged", "opened"]
     assert listed(browser, state="closed")[0]["reason"] == "pump is on order"
 
 
