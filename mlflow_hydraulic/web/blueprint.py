@@ -7,14 +7,14 @@ MLflow does, checks the right that page or route declares, and calls it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 from flask import Blueprint, Flask, Response, current_app, redirect, request
 
-from mlflow_hydraulic.errors import BadInput, HydraulicError
+from mlflow_hydraulic.errors import BadInput, HydraulicError, NotFound
 from mlflow_hydraulic.web import access, guard, plotly, shell
 from mlflow_hydraulic.web.answers import code_of, told
 from mlflow_hydraulic.web.ask import Ask
@@ -79,12 +79,21 @@ def _ask(house: House) -> Ask:
     return Ask(house=house, who=house.accounts.who(), reason=unquote(request.headers.get(REASON_HEADER, "")))
 
 
+def _refuse_unkeepable(ask: Ask, path: Mapping[str, str]) -> None:
+    """What PostgreSQL cannot hold names nothing, and is no reason."""
+    if any("\0" in value for value in path.values()):
+        raise NotFound(f"{request.path!r}: there is nothing whose name holds a NUL character")
+    if "\0" in ask.reason:
+        raise BadInput(f"{REASON_HEADER} holds a NUL character: leave it out")
+
+
 def _answering(house: House, route: Route) -> Callable[..., Response]:
     """The view function of one REST route."""
 
     def view(**path: str) -> Response:
         try:
             ask = _ask(house)
+            _refuse_unkeepable(ask, path)
             access.check(ask, route.right, path)
             given: dict[str, Any] = dict(path)
             if "body" in route.hints:
@@ -141,6 +150,7 @@ def _showing(house: House, page: Page) -> Callable[..., Response]:
     def view(**path: str) -> Response:
         ask = _ask(house)
         try:
+            _refuse_unkeepable(ask, path)
             access.check(ask, page.right, path)
             given: dict[str, Any] = dict(path)
             if "query" in page.hints:

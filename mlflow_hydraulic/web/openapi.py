@@ -121,7 +121,7 @@ def who_may(right: Right | None) -> str:
 def _path_parameters(route: Route) -> Iterable[Json]:
     for name in route.parameters:
         what, example = PARAMETERS.get(name, ("", "1"))
-        schema = {"type": "string", "minLength": 1, "pattern": "^[^/]+$"}
+        schema = {"type": "string", "minLength": 1, "pattern": r"^[^/\x00-\x1f]+$"}
         yield {"name": name, "in": "path", "required": True, "description": what, "schema": schema, "example": example}
 
 

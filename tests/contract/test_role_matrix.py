@@ -169,5 +169,23 @@ def test_whatever_changes_something_declares_a_right(declared: Route) -> None:
 
 NEEDS_NO_PLACE = {
     "create_project": "whoever is logged in may make one, and owns it",
+    **dict.fromkeys(
+        ("acknowledge_alert", "mute_alert", "unmute_alert", "close_alert"),
+        "an alert's id says its model to the handler",
+    ),
     "verify_events": "reads the chain of hashes, which tells nothing of what the rows say",
 }
+
+
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one.path)
+def test_a_name_or_a_reason_that_no_database_holds_is_refused(
+    declared: Declared, house: TestHouse, browser: FlaskClient
+) -> None:
+    house.accounts.caller = ADMIN
+    base = blueprint.API if isinstance(declared, Route) else blueprint.PAGES_AT
+    path = base + "/".join("a%00b" if part.startswith("{") else part for part in declared.path.split("/"))
+    method = getattr(declared, "method", "GET")
+    if "{" in declared.path:
+        assert browser.open(path, method=method).status_code in (404, 400)
+    headers = {blueprint.REASON_HEADER: "because%00"}
+    assert browser.open(path, method=method, headers=headers).status_code in (404, 400)

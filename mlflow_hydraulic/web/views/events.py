@@ -69,7 +69,7 @@ def _pager(at: str, query: Looked, asked: dict[str, str], found: EventPage) -> d
     newer = {**kept, **({"before": steps[-1], "back": ",".join(steps[:-1])} if steps else {})}
     numbers = [event.seq for event in found.events]
     return {
-        "text": f"Events {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else "",
+        "text": f"Rows {numbers[0]} to {numbers[-1]} of the ledger" if len(numbers) > 1 else "",
         "previous": f"{at}?{urlencode(newer)}" if query.before else "",
         "next": f"{at}?{urlencode(older)}" if found.older else "",
     }
