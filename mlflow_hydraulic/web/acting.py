@@ -7,6 +7,7 @@ controller follows. Called by `api.acts` and `views.deploy`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mlflow_hydraulic.bindings import Environment
@@ -142,14 +143,18 @@ def lacking(ask: Ask, act: Act) -> list[str]:
 
 
 def check_artefacts(ask: Ask, act: Act) -> None:
-    """`NotFound` or `Untrusted` where an artefact that is gone back to is missing, or is not the one that ran then."""
+    """`NotFound` or `Untrusted` where an artefact that is gone back to is missing, or is not the one that ran then.
+
+    What this server cannot fetch, for its store or its size, is checked by the controller before it serves.
+    """
     if ask.house.files is None or act.target is None:
         return
     for part in act.target.parts:
         version = act.model.version(part.version)
         if version is not None:
             name = ModelVersion(uri=version.uri, name=act.model.name, version=str(part.version), digest=part.digest)
-            ask.house.files.folder(name)
+            with suppress(Unavailable):
+                ask.house.files.folder(name)
 
 
 def registrar(ask: Ask) -> Registrar:
