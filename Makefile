@@ -89,7 +89,7 @@ browser: $(VENV)/.installed-test
 
 # The oldest and the newest Kubernetes client that setup.cfg lets in, each in a folder of its own.
 clients: $(VENV)/.installed-test
-	REPORTS=$(REPORTS) $(BIN)/python -m tests.clients
+	REPORTS=$(REPORTS) JOBS=$(JOBS) $(BIN)/python -m tests.clients
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks

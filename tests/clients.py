@@ -46,7 +46,8 @@ def run(end: str, reports: Path) -> bool:
         return False
     files = [f"tests/contract/{name}.py" for name in TESTS]
     command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={reports / f'clients-{end}.xml'}", *files]
-    return subprocess.run([*command, "-k", "not local"], env=environ, cwd=ROOT, check=False).returncode == 0
+    command += ["-n", os.environ.get("JOBS", "0"), "--dist", "loadfile", "--no-loadscope-reorder", "-k", "not local"]
+    return subprocess.run(command, env=environ, cwd=ROOT, check=False).returncode == 0
 
 
 def pinned() -> tuple[str, str]:
