@@ -150,3 +150,8 @@ setInterval(() => {
     if (time.textContent !== words) time.textContent = words;
   }
 }, 20000);
+
+// On a phone, tabs scroll: the one that is shown is in sight.
+for (const one of document.querySelectorAll(":is(.tabs, .areas) [aria-current]")) {
+  one.scrollIntoView({ block: "nearest", inline: "center" });
+}
