@@ -8,6 +8,7 @@ which takes the place of the one in Production.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = "cool_cond_y"
 MODEL = "hydraulic-cooler"
 BY_HAND = "cooler-by-hand"
+PROJECT = "hydraulic"
 EXPERIMENT = "hydraulic"
 PORT = 5000
 HEALTHY_S = 180.0
@@ -54,13 +56,15 @@ def run(*command: str, shown: bool = True) -> str:
 
 def bring_up(folder: Path) -> str:
     """MLflow's server, the controller and the local target in `folder`; this process gets its environment. The URL."""
-    run("hydraulic", "up", "--folder", str(folder), "--port", str(free_port()), "--detach")
+    run("hydraulic", "up", "--folder", str(folder), "--port", str(free_port()), "--demo-users", "--detach")
     print(f"\n$ . {folder / 'env.sh'}")
     for line in (folder / "env.sh").read_text(encoding="utf-8").splitlines():
         name, value = shlex.split(line.removeprefix("export "))[0].split("=", 1)
         if name != "PATH":
             os.environ[name] = value
             print(f"  {name}={value}")
+    if "MLFLOW_TRACKING_USERNAME" not in os.environ:
+        sys.exit(f"an older quickstart runs in {folder}, without the demo's users: `make stop`, then start it again")
     return os.environ["MLFLOW_TRACKING_URI"]
 
 
@@ -83,7 +87,8 @@ def train() -> tuple[str, float]:
 def move(url: str, version: str, stage: str, reason: str) -> None:
     """The one thing that a person does: the same as the stage dialog of MLflow's page, with its comment."""
     asked = {"name": MODEL, "version": version, "stage": stage, "archive_existing_versions": True}
-    answer = post(f"{url}/api/2.0/mlflow/model-versions/transition-stage", asked, {"X-Hydraulic-Reason": reason})
+    headers = {"X-Hydraulic-Reason": reason}
+    answer = post(f"{url}/api/2.0/mlflow/model-versions/transition-stage", asked, headers, login=login())
     print(f"  {MODEL} {version} is in {answer['model_version']['current_stage']}", flush=True)
 
 
@@ -94,8 +99,7 @@ def wait_healthy(url: str, version: str, environment: str) -> tuple[str, float]:
     state = f"hydraulic.{environment}.state"
     print(f"  waiting for its tag {state} ...", flush=True)
     while time.monotonic() - start < HEALTHY_S:
-        with urllib.request.urlopen(f"{url}/api/2.0/mlflow/model-versions/get?{query}", timeout=30) as reply:  # noqa: S310
-            found = json.load(reply)["model_version"]
+        found = get(f"{url}/api/2.0/mlflow/model-versions/get?{query}")["model_version"]
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
         endpoint = tags.get(f"hydraulic.{environment}.endpoint")
         if tags.get(state) == "healthy" and endpoint:
@@ -106,20 +110,48 @@ def wait_healthy(url: str, version: str, environment: str) -> tuple[str, float]:
     sys.exit(f"{MODEL} {version} does not serve in {environment} after {HEALTHY_S:g} s: see the controller's log")
 
 
-def post(url: str, body: object, headers: dict[str, str]) -> dict[str, Any]:  # Any: JSON
-    """Post JSON by curl, as a person would, or by Python where there is no curl; the answer."""
+def login() -> str:
+    """ "user:password" of the shell that env.sh makes: ds1's."""
+    return f"{os.environ['MLFLOW_TRACKING_USERNAME']}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
+
+
+def basic() -> dict[str, str]:
+    """The header that says so."""
+    return {"Authorization": f"Basic {base64.b64encode(login().encode()).decode()}"}
+
+
+def get(url: str) -> Any:  # Any: JSON
+    """Ask MLflow's server as ds1."""
+    request = urllib.request.Request(url, headers=basic())  # noqa: S310 - an address of our own
+    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - as above
+        return json.load(reply)
+
+
+def share_out(url: str) -> None:
+    """The project of the demo with the model in it, as ds1 who then owns it; as the page's buttons do."""
+    print("\n# A project, so that others see the model when it is shared with them, and not before.")
+    projects = f"{url}/api/2.0/hydraulic/projects"
+    if PROJECT not in [one["name"] for one in get(f"{projects}?text={PROJECT}")["items"]]:
+        post(projects, {"name": PROJECT, "description": "The hydraulic rig's cooler"}, {}, login=login())
+    if MODEL not in get(f"{projects}/{PROJECT}/models"):
+        post(f"{projects}/{PROJECT}/models", {"model": MODEL}, {}, login=login())
+
+
+def post(url: str, body: object, headers: dict[str, str], *, login: str = "") -> dict[str, Any]:  # Any: JSON
+    """Post JSON by curl, as a person would, or by Python where there is no curl; the answer. login: "user:password"."""
     text = json.dumps(body)
     headers = {"Content-Type": "application/json", **headers}
     given = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
-    command = ["curl", "-sS", url, *given, "-d", text]
+    command = ["curl", "-sS", *(["-u", login] if login else []), url, *given, "-d", text]
     print(f"\n$ {shlex.join(command)}", flush=True)
     if shutil.which("curl"):
-        answer: dict[str, Any] = json.loads(run(*command, shown=False))
+        answer: dict[str, Any] = json.loads(run(*command, shown=False) or "{}")
     else:
         print("  (curl is not here: Python asks instead)")
+        headers |= basic() if login else {}
         request = urllib.request.Request(url, text.encode(), headers)  # noqa: S310 - an address of our own
         with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 - as above
-            answer = json.load(reply)
+            answer = json.loads(reply.read() or b"{}")
     if "error_code" in answer:
         sys.exit(f"  {answer}")
     return answer
@@ -180,6 +212,14 @@ def show_record() -> None:
             run("hydraulic", *command)
 
 
+def demo_users() -> str:
+    """Who can log in, for the person who opens the page."""
+    from mlflow_hydraulic.cli.accounts import DEMO
+
+    lines = [f"log in as  {name}, password {password}" for name, password in DEMO.items()]
+    return "\n".join([*lines, "           everybody knows these two: the server listens on 127.0.0.1 only"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=ROOT / "quickstart")
@@ -193,6 +233,7 @@ def main() -> None:
     started = float(os.environ.get("QUICKSTART_STARTED") or time.time())
     url = bring_up(folder)
     version, train_s = train()
+    share_out(url)
     asked = requests()
     move(url, version, "Staging", "to be tried on known cycles")
     dev, dev_s = wait_healthy(url, version, "dev")
@@ -206,7 +247,8 @@ def main() -> None:
 Done in {time.time() - started:.0f} s, set-up included, of which training {train_s:.0f} s.
 From the move to a healthy deployment: DEV {dev_s:.1f} s, PROD {prod_s:.1f} s.
 
-open       {url}        MLflow's page: move versions there, by Model registry > {MODEL} > version > Stage
+open       {url}/hydraulic/projects    projects, models, deployments, alerts; MLflow's own page is {url}
+{demo_users()}
 asks       {prod}/model/score
 stop it    make stop    (all of it; the next `make quickstart` brings it back)
 go on      . {folder}/env.sh        # this shell then finds the same registry and deployments

@@ -120,6 +120,7 @@ def set_up(app: Flask, engine: Engine, prefix: str) -> Door | None:
         return Door(gate=gate)
     from mlflow_hydraulic.web.login.provider import Provider
 
+    around.keep_codes_out_of_the_log()
     return Door(gate=gate, provider=Provider(provider))
 
 

@@ -72,17 +72,19 @@ def mlflow_server(
     workers: int = 1,
     gunicorn: bool = False,
     prefix: str = "",
+    port: int = 0,
     start_s: float = 180,
 ) -> Iterator[Server]:
     """A server that runs in `folder` and reads `hydraulic.toml` there; it and all its processes end with the block.
 
     app: "hydraulic", "basic-auth", or None for MLflow's own. backend: "sqlite" (a file in `folder`) or a URI.
     auth: basic-auth with the users of PASSWORDS. env, options: more of the server's. prefix: its static prefix.
+    port: 0 for a free one.
     Fails the test, with the log, where it does not answer within `start_s`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     backend = f"sqlite:///{folder / 'mlflow.db'}" if backend == "sqlite" else backend
-    port = free_port()
+    port = port or free_port()
     variables = {**_scrubbed(), **QUIET, **(_auth(folder) if auth else {}), **(env or {})}
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", str(workers), "--backend-store-uri", backend]

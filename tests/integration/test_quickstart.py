@@ -12,8 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from tests.support.local import kill_leftovers, processes_of
+from tests.support.login import FORM_TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
 Quickstart = Callable[..., subprocess.CompletedProcess[str]]
@@ -73,7 +75,17 @@ def test_the_main_job_goes_through_both_stages_and_make_stop_ends_it(quickstart:
     assert likely == asked
     assert "nothing to do: what the registry says is what runs" in said
     assert "mlflow deployments create -t seldon-local --name cooler-by-hand" in said
-    assert re.search(r"^open +http://127\.0\.0\.1:\d+ ", said, flags=re.MULTILINE)
+    page = re.search(r"^open +(http://127\.0\.0\.1:\d+)/hydraulic/projects ", said, flags=re.MULTILINE)
+    assert page is not None
+    told = dict(re.findall(r"^log in as +(ds\d), password (\S+)$", said, flags=re.MULTILINE))
+    assert list(told) == ["ds1", "ds2"] and "127.0.0.1 only" in said
+    for user, password in told.items():
+        with requests.Session() as session:
+            token = FORM_TOKEN.findall(session.get(f"{page[1]}/hydraulic/login", timeout=60).text)[0]
+            sent = {"user": user, "password": password, "token": token}
+            assert session.post(f"{page[1]}/hydraulic/login", data=sent, timeout=60).ok
+            listed = session.get(f"{page[1]}/ajax-api/2.0/hydraulic/projects", timeout=60).json()["items"]
+            assert [one["name"] for one in listed] == (["hydraulic"] if user == "ds1" else [])  # not shared yet
 
     place = tmp_path / "place"
     assert own_processes(place)

@@ -144,5 +144,10 @@ class Browser:
 
 def alert_of(answer: TestResponse) -> str:
     """What a page of the log-in says is wrong."""
-    found = ALERT.search(answer.get_data(as_text=True))
+    return alert_of_text(answer.get_data(as_text=True))
+
+
+def alert_of_text(page: str) -> str:
+    """The same, of the page itself."""
+    found = ALERT.search(page)
     return found[1] if found else ""

@@ -107,6 +107,8 @@ class Door:
         given = request.args.get("state", "")
         if trip is None or not hmac.compare_digest(trip.state.encode(), given.encode("utf-8", "replace")):
             raise Refused("this log-in was not begun in this browser, or more than ten minutes ago: log in again")
+        if request.args.get("iss", provider.settings.issuer) != provider.settings.issuer:
+            raise Refused(f"another provider than {provider.settings.label} answered: log in again")
         if "code" not in request.args:
             raise Refused(_refusal(provider.settings.label, request.args.get("error", "")))
         code = request.args["code"]
