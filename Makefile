@@ -48,7 +48,7 @@ $(BIN)/python:
 # Editable, so that a checkout without symbolic links finds plugin/ and deploy_targets/ as well.
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): a minute or two the first time"
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[auth]"
 	@touch $@
 
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
