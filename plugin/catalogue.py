@@ -26,7 +26,7 @@ from mlflow_hydraulic.plugin.catalogue_rows import MODEL_TAGS, VERSION_TAGS, VER
 from mlflow_hydraulic.plugin.errors import from_mlflow, translated
 from mlflow_hydraulic.plugin.models import LOGGED
 from mlflow_hydraulic.registry import INTENT_TAGS, TAG_PREFIX
-from mlflow_hydraulic.web.catalogue import Card, Figure, Filter, History, Listing, Model, Tag, Version
+from mlflow_hydraulic.web.catalogue import Card, Figure, Filter, History, Listing, Model, Sibling, Tag, Version
 
 MODELS: Any = SqlRegisteredModel.__table__  # Any: MLflow's tables are untyped
 OF_RUN = re.compile(r"runs:/+(?P<run>[0-9a-f]{32})/(?P<path>.+)")
@@ -85,6 +85,21 @@ class MlflowCatalogue:
                 logged_params=list(runs.logged_params(connection, model_id)) if model_id else [],
                 run=runs.read_run(connection, run_id) if run_id else None,
             )
+
+    def siblings(self, model: str, number: int, who: Who, readable: Readable) -> list[Sibling]:
+        with self.engine.connect() as connection:
+            run_id = self._row(connection, model, number).run_id
+        if not run_id:
+            return []
+        with self.tracking().connect() as connection:
+            of = {**runs.same_data(connection, run_id), run_id: "run"}
+        with self.engine.connect() as connection:
+            found = self._rows.of_runs(connection, list(of), who, readable)
+        return [
+            Sibling(model=name, version=version, of=of[run])
+            for name, version, run in found
+            if (name, version) != (model, number)
+        ]
 
     def card(self, model: str, number: int) -> Card:
         return read_card(self._files(model, number))

@@ -37,6 +37,7 @@ SCORE_TAG = "hydraulic.score"  # of a registered model: the metric that its vers
 RIGS_SCORE = f"{SCHEME}/accuracy"  # what `hydraulic train` chooses by
 LARGEST = 1.7976931348623157e308  # as which MLflow stores infinity
 MOST_WORDS = 8
+MOST_SIBLINGS = 50
 
 VERSIONS: Any = SqlModelVersion.__table__  # Any: MLflow's tables are untyped
 VERSION_TAGS: Any = SqlModelVersionTag.__table__
@@ -77,6 +78,18 @@ class Rows:
         """One version; None where there is none."""
         query = _selected().where(*self._there(), VERSIONS.c.name == model, VERSIONS.c.version == number)
         return next(iter(self._lines(connection, query)), None)
+
+    def of_runs(
+        self, connection: Connection, runs: Sequence[str], who: Who, readable: Readable
+    ) -> Sequence[tuple[str, int, str]]:
+        """Model, version and run of the newest versions that came of `runs`."""
+        query = (
+            select(VERSIONS.c.name, VERSIONS.c.version, VERSIONS.c.run_id)
+            .where(*self._there(), VERSIONS.c.run_id.in_(runs))
+            .where(visible(who, readable, self.workspace, VERSIONS.c.name))
+            .order_by(VERSIONS.c.creation_time.desc(), VERSIONS.c.name, VERSIONS.c.version.desc())
+        )
+        return [tuple(row) for row in connection.execute(query.limit(MOST_SIBLINGS))]
 
     def _seen(self, connection: Connection, asked: Filter) -> Sequence[tuple[str, int]]:
         """The versions that run where it is asked for, if it is."""

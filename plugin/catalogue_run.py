@@ -35,7 +35,7 @@ INPUT_TAGS: Any = SqlInputTag.__table__
 LOGGED: Any = SqlLoggedModel.__table__
 LOGGED_PARAMS: Any = SqlLoggedModelParam.__table__
 CONTEXT = "mlflow.data.context"
-MOST_HISTORIES, MOST_POINTS = 12, 1000
+MOST_HISTORIES, MOST_POINTS, MOST_RUNS = 12, 1000, 500
 
 
 def read_run(connection: Connection, run_id: str) -> Run | None:
@@ -102,6 +102,30 @@ def _datasets(connection: Connection, run_id: str) -> list[Dataset]:
         )
         for row in connection.execute(query)
     ]
+
+
+def same_data(connection: Connection, run_id: str) -> dict[str, str]:
+    """Other runs that were given data of the same name and digest as this one, each with that name; some hundreds."""
+    mine, theirs, their_data = INPUTS.alias("mine"), INPUTS.alias("theirs"), DATASETS.alias("their_data")
+    data = (DATASETS.c.name == their_data.c.name) & (DATASETS.c.digest == their_data.c.digest)
+    query = (
+        select(theirs.c.destination_id, DATASETS.c.name)
+        .select_from(
+            mine.join(DATASETS, DATASETS.c.dataset_uuid == mine.c.source_id)
+            .join(their_data, data)
+            .join(theirs, theirs.c.source_id == their_data.c.dataset_uuid)
+        )
+        .where(
+            mine.c.source_type == "DATASET",
+            mine.c.destination_type == "RUN",
+            mine.c.destination_id == run_id,
+            theirs.c.source_type == "DATASET",
+            theirs.c.destination_type == "RUN",
+            theirs.c.destination_id != run_id,
+        )
+        .limit(MOST_RUNS)
+    )
+    return {row.destination_id: row.name for row in connection.execute(query)}
 
 
 def read_histories(connection: Connection, run_id: str, key: str = "") -> list[History]:

@@ -167,6 +167,14 @@ class Version(Struct, frozen=True, kw_only=True):
     run: Run | None
 
 
+class Sibling(Struct, frozen=True, kw_only=True):
+    """Another version that came of the same run, or of the same data. of: "run", or the dataset's name."""
+
+    model: str
+    version: int
+    of: str
+
+
 class Column(Struct, frozen=True, kw_only=True):
     """One column of a signature, or a tensor. kind: "input", "output" or "parameter"."""
 
@@ -230,6 +238,10 @@ class Catalogue(Protocol):
     def model(self, model: str) -> Model: ...
 
     def version(self, model: str, number: int) -> Version: ...
+
+    def siblings(self, model: str, number: int, who: Who, readable: Readable) -> list[Sibling]:
+        """Some of those that the caller may see."""
+        ...
 
     def card(self, model: str, number: int) -> Card: ...
 

@@ -13,7 +13,7 @@ from mlflow_hydraulic.evidence.spans import spans
 from mlflow_hydraulic.people.rights import Right
 from mlflow_hydraulic.web import access
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.catalogue import Card, Catalogue, Figure, Filter, History, Listing, Version, media_of
+from mlflow_hydraulic.web.catalogue import Card, Catalogue, Figure, Filter, History, Listing, Sibling, Version, media_of
 
 MOST_VERSIONS = 2**31 - 1
 Value = TypeVar("Value")
@@ -117,6 +117,11 @@ def ran(ask: Ask, model: str, number: int) -> list[Ran]:
         )
         for span in found
     ]
+
+
+def siblings(ask: Ask, model: str, number: int) -> list[Sibling]:
+    """Versions of the same run or the same data."""
+    return catalogue(ask).siblings(model, number, ask.who, ask.house.accounts.readable(ask.who))
 
 
 def files(ask: Ask, model: str, number: int) -> Files:

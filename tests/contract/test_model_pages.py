@@ -15,7 +15,7 @@ from mlflow_hydraulic.evidence.ledger import Event, append
 from mlflow_hydraulic.evidence.words import sentence
 from mlflow_hydraulic.people.rights import Role, Who
 from tests.support.house import DS1, DS2, TestHouse, add_project, client
-from tests.support.registered import add_history, add_run, add_version, make_registry, set_stage
+from tests.support.registered import add_dataset, add_history, add_run, add_version, make_registry, set_stage
 
 API = "/api/2.0/hydraulic"
 SCRIPT = "<script>alert(1)</script>"
@@ -213,7 +213,6 @@ def test_facts_are_nobodys_to_change(house: TestHouse, browser: FlaskClient) -> 
         refused = send(browser, "PUT", f"{at('cooler')}/tags", {"key": key, "value": "x"})
         assert refused.status_code == 400 and "facts" in refused.get_json()["message"]
         assert send(browser, "DELETE", f"{at('cooler')}/tags?key={key}").status_code == 400
-    assert send(browser, "DELETE", f"{at('cooler')}/tags?key=none").status_code == 404
     house.accounts.caller = DS2
     assert send(browser, "PUT", f"{at('cooler')}/tags", {"key": "a", "value": "x"}).status_code == 403
 
@@ -240,3 +239,20 @@ def test_what_was_deleted_meanwhile_is_not_there(house: TestHouse, browser: Flas
     for path in (at("cooler"), f"{at('cooler')}/files", f"{at('cooler')}/comments", f"{at('cooler')}/report"):
         assert send(browser, "GET", path).status_code == 404, path
     assert send(browser, "POST", f"{at('cooler')}/comments", {"text": "a"}).status_code == 404
+
+
+def test_what_else_came_of_the_same_run_or_data(house: TestHouse, browser: FlaskClient) -> None:
+    add_dataset(house.engine, [RUN, OTHER], SCRIPT, "39ff")
+    add_version(house.engine, "copied", run=RUN)
+    add_version(house.engine, "theirs", project="secret", run=OTHER)
+    found = send(browser, "GET", f"{at('cooler')}/siblings").get_json()
+    assert {(one["model"], one["version"], one["of"]) for one in found} == {
+        ("cooler", 2, SCRIPT),
+        ("copied", 1, "run"),
+        ("theirs", 1, SCRIPT),
+    }
+    house.accounts.caller = DS1
+    assert [one["model"] for one in send(browser, "GET", f"{at('cooler')}/siblings").get_json()] == ["cooler"]
+    page = browser.get(f"/hydraulic{at('cooler')}/lineage").text
+    assert "/models/cooler/versions/2" in page and "theirs" not in page and SCRIPT not in page
+    assert "39ff" in browser.get(f"/hydraulic{at('cooler')}/metadata?find=digest").text

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Engine, insert, update
 
 from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.plugin.catalogue import MlflowCatalogue
 from mlflow_hydraulic.plugin.catalogue_rows import ALIASES, LATEST, MODEL_TAGS, RUNS, VERSION_TAGS, VERSIONS
-from mlflow_hydraulic.plugin.catalogue_run import METRICS, PARAMS
+from mlflow_hydraulic.plugin.catalogue_run import DATASETS, INPUT_TAGS, INPUTS, METRICS, PARAMS
 from mlflow_hydraulic.plugin.catalogue_run import TAGS as RUN_TAGS
 from mlflow_hydraulic.plugin.registrar import ServersRegistrar
 from tests.support.house import TestHouse, add_model, make_house
@@ -95,6 +96,20 @@ def add_history(engine: Engine, run: str, key: str, values: Sequence[float]) -> 
     ]
     with engine.begin() as connection:
         connection.execute(insert(METRICS), rows)
+
+
+def add_dataset(engine: Engine, runs: Sequence[str], name: str, digest: str) -> None:
+    """Data that all of `runs` were given, as training data."""
+    made = uuid4().hex
+    said = {"experiment_id": 0, "dataset_source_type": "code", "dataset_source": '{"url": "https://example.com"}'}
+    with engine.begin() as connection:
+        connection.execute(insert(DATASETS).values(dataset_uuid=made, name=name, digest=digest, **said))
+        for run in runs:
+            place = {"source_type": "DATASET", "source_id": made, "destination_type": "RUN", "destination_id": run}
+            given = uuid4().hex
+            connection.execute(insert(INPUTS).values(input_uuid=given, **place))
+            tag = {"input_uuid": given, "name": "mlflow.data.context", "value": "training"}
+            connection.execute(insert(INPUT_TAGS).values(**tag))
 
 
 def stored(value: float) -> dict[str, object]:

@@ -10,7 +10,7 @@ from mlflow_hydraulic.evidence.comments import LONGEST
 from mlflow_hydraulic.people.rights import Right
 from mlflow_hydraulic.web import comparison, models, report
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.catalogue import LONGEST_TEXT, Filter, History, Listing, Model, Tag
+from mlflow_hydraulic.web.catalogue import LONGEST_TEXT, Filter, History, Listing, Model, Sibling, Tag
 from mlflow_hydraulic.web.comparison import Compared, Pair
 from mlflow_hydraulic.web.models import Comment, Details, Files
 from mlflow_hydraulic.web.route import Sent, route
@@ -113,6 +113,12 @@ def get_report(ask: Ask, model: str, version: str) -> Sent:
         filename=f"{model}-version-{number}.html",
         policy=f"{IMAGE_POLICY}; img-src data:",
     )
+
+
+@route("GET", "/models/{model}/versions/{version}/siblings", right=Right.VIEW, area=AREA)
+def list_siblings(ask: Ask, model: str, version: str) -> list[Sibling]:
+    """Versions that came of the same run, or of the same data."""
+    return models.siblings(ask, model, models.numbered(version, model))
 
 
 @route("GET", "/models/{model}/versions/{version}/comments", right=Right.VIEW, area=AREA)

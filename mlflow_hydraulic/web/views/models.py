@@ -106,7 +106,9 @@ def lineage_page(ask: Ask, model: str, version: str) -> Shown:
     shown = _version(ask, model, models.numbered(version, model), "lineage")
     run = shown["detail"].run
     tags = {tag.key: tag.value for tag in run.tags} if run else {}
-    return {**shown, "ran": models.ran(ask, model, shown["line"].version), "run_tags": tags}
+    number = shown["line"].version
+    others = models.siblings(ask, model, number)
+    return {**shown, "ran": models.ran(ask, model, number), "run_tags": tags, "siblings": others}
 
 
 @page("/models/{model}/compare", right=Right.VIEW, template="models/compare.html", area=AREA)
