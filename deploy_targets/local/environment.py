@@ -97,5 +97,6 @@ def _retryable() -> Iterator[None]:
 
 def _alive(observed: Observed) -> Observed:
     """What was stopped, killed, ended with the machine or half deleted has failed: an update brings it back."""
-    not_running = observed.state in ("unhealthy", "terminating") and observed.pid is None
+    interrupted = observed.state == "terminating" and bool(observed.cause)
+    not_running = observed.pid is None and (observed.state == "unhealthy" or interrupted)
     return replace(observed, state="failed") if not_running else observed

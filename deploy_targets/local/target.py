@@ -230,7 +230,8 @@ def judged(folder: Folder, wanted: Wanted, seen: Seen | None, pid: int | None, c
         url=_url(folder, seen) if seen and seen.port else "",
     )
     if wanted.running == "deleted":
-        cause = "" if pid is not None else "the deletion was interrupted: delete it once more"
+        ending = pid is not None or changer is not None  # whoever deletes it holds the change lock to the end
+        cause = "" if ending else "the deletion was interrupted: delete it once more"
         return replace(observed, state="terminating", cause=cause, pid=pid)
     if pid is None:
         if changer is not None and seen is None:

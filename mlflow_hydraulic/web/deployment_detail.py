@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import Connection
 
 from mlflow_hydraulic.bindings import Environment
@@ -142,7 +142,8 @@ def _past(connection: Connection, ask: Ask, environment: str, deployment: str, l
     asked = queries.Asked(workspace=ask.house.workspace, model=line.model, environment=environment)
     rows = queries.newest(connection, asked, LAST)
     ours = deployment == deployment_name(line.model, ask.house.workspace)
-    return history(rows, f"{environment}/{deployment}", ours=ours)
+    found = history(rows, f"{environment}/{deployment}", ours=ours)
+    return found if line.state != "not found" else [structs.replace(one, now=False) for one in found]
 
 
 def history(rows: Sequence[Row], subject: str, *, ours: bool) -> list[Ran]:
@@ -157,11 +158,11 @@ def history(rows: Sequence[Row], subject: str, *, ours: bool) -> list[Ran]:
             by, why = row.actor, row.reason
         elif row.verb == RUNS and row.subject == subject:
             if found:
-                found[-1] = _until(found[-1], row.at)
+                found[-1] = structs.replace(found[-1], until=row.at)
             asked = ours and row.actor == CONTROLLER_ACTOR and by
             found.append(_ran(row, by if asked else row.actor, why if asked else row.reason))
     if found:
-        found[-1] = _now(found[-1])
+        found[-1] = structs.replace(found[-1], now=bool(found[-1].composition))
     return found[::-1][:MOST_RAN]
 
 
@@ -173,18 +174,6 @@ def _ran(row: Row, by: str, why: str) -> Ran:
         ran, text = None, "(this row cannot be read)"
     best = max(ran.predictors, key=lambda part: part.traffic).version if ran else 0
     return Ran(at=row.at, until="", composition=text, version=best, by=by, reason=why, now=False, seq=row.seq)
-
-
-def _until(one: Ran, at: str) -> Ran:
-    from msgspec import structs
-
-    return structs.replace(one, until=at)
-
-
-def _now(one: Ran) -> Ran:
-    from msgspec import structs
-
-    return structs.replace(one, now=bool(one.composition))
 
 
 def _canary(connection: Connection, workspace: str, environment: Environment, line: Line) -> Canary | None:

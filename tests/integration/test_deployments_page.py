@@ -97,6 +97,7 @@ def test_from_not_found_to_healthy_asked_and_ended(scene: Scene) -> None:
         assert ask(scene, "GET", at)["tags"] == {"rig": "3 of hall B"}
         ask(scene, "DELETE", at, None, 204)
         until(lambda: ask(scene, "GET", at)["line"]["state"] == "not found", "it ended", 60)
+        until(lambda: len(ask(scene, "GET", at)["history"]) == 2, "its end is on record", 60)
         history = ask(scene, "GET", at)["history"]
         assert [(ran["composition"], ran["now"]) for ran in history] == [("", False), ("v1", False)]
         assert history[1]["by"] == "anonymous"
@@ -172,6 +173,8 @@ def test_a_model_that_cannot_start_is_shown_with_its_cause_and_log(scene: Scene)
         found = ask(scene, "GET", "/deployments/dev/broken")
         assert found["line"]["cause"]
         assert found["predictors"][0]["version"] == "1"
-        page = requests.get(f"{scene.server.uri}/hydraulic/deployments/dev/broken", timeout=60).text
+        answer = requests.get(f"{scene.server.uri}/hydraulic/deployments/dev/broken", timeout=60)
+        assert answer.status_code == 200, scene.server.said()[-3000:]
+        page = answer.text
         assert escape(found["line"]["cause"][:30], quote=True).replace("&#x27;", "&#39;") in page
         assert "Last log lines" in page
