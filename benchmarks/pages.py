@@ -1,8 +1,9 @@
 """Server time of the pages with 1000 models and 200 deployments, against MLflow's own list of models on the same data.
 
 A real `mlflow server --app-name hydraulic` on SQLite; requests alternate over one kept connection each, from another
-process on the same machine. The peer is `registered-models/search`, once with the page's own 50 rows and once with all
-1000: each page must be at most as slow as MLflow is with as many rows as the page shows.
+process on the same machine. The peer is `registered-models/search`: with 50 models, as many rows as a page shows, which no
+page may be slower than; and with all 1000, which stands beside it.
+a page shows; the second figure stands beside it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mlflow_hydraulic.evidence import database
 
 ROUNDS, WARM_UP = 40, 5
 ROWS = 50
+SELDOM = 8
 SEARCH = "/api/2.0/mlflow/registered-models/search?max_results={rows}"
 PAGES = {
     "/models": "/hydraulic/models",
@@ -48,6 +50,8 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
         seen: dict[str, list[float]] = {name: [] for name in asked}
         for number in range(WARM_UP + rounds):
             for name, ask in asked.items():
+                if str(MODELS) in name and number % SELDOM:
+                    continue  # it takes seconds, and no page is judged by it
                 seconds = ask()
                 if number >= WARM_UP:
                     seen[name].append(seconds)
