@@ -123,6 +123,17 @@ def _undelivered(_row: Row, _before: object, after: object) -> str:
     return f"notification {after['notification']} was given up by channel {after['channel']}"
 
 
+def _deployment_tag(row: Row, before: object, after: object) -> str:
+    place, _, key = row.subject.partition("#")
+    if after is None:
+        return f"{row.actor} removed tag {key} of deployment {place} (was {before})"
+    return f"{row.actor} set tag {key} of deployment {place} to {after}{_was(before)}"
+
+
+def _ended(row: Row, before: object, _after: object) -> str:
+    return f"{row.actor} ended deployment {row.subject}, which was made by hand{_was(before)}"
+
+
 def _pinned(row: Row, _before: object, after: object) -> str:
     return f"version {version_of(row.subject)} was pinned to digest {str(after)[:12]}"
 
@@ -229,6 +240,8 @@ SENTENCES: Mapping[str, Callable[[Row, object, object], str]] = {
     "runs": _runs,
     "failed": _failed,
     "pinned": _pinned,
+    "deployment tag": _deployment_tag,
+    "ended": _ended,
     "alert": _alert,
     "mute": _mute,
     "undelivered": _undelivered,

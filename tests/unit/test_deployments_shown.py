@@ -16,9 +16,10 @@ from sqlalchemy import event, update
 from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.configuration import Configuration
 from mlflow_hydraulic.deployment import deployment_name
-from mlflow_hydraulic.evidence.ledger import Event
+from mlflow_hydraulic.evidence.ledger import Event, Row
 from mlflow_hydraulic.evidence.sight import Note
 from mlflow_hydraulic.evidence.tables import ledger
+from mlflow_hydraulic.evidence.words import sentence
 from mlflow_hydraulic.people.rights import Role, Who
 from tests.support.house import ADMIN, DS1, DS2, TestHouse, add_model, add_project, client, make_house
 from tests.support.seen import deployment, moved, part, ran, say, show
@@ -243,6 +244,10 @@ def test_tags_are_set_and_removed_and_stand_in_the_ledger(house: TestHouse) -> N
         ("ds1", "null", '"1"', "hall B"),
         ("ds1", '"1"', '"<b>"', "hall B"),
         ("ds1", '"<b>"', "null", ""),
+    ]
+    assert [sentence(Row(**row._asdict())) for row in rows[1:]] == [
+        "ds1 set tag rig_% of deployment dev/cooler to <b> (was 1)",
+        "ds1 removed tag rig_% of deployment dev/cooler (was <b>)",
     ]
     for wrong in ({"key": "", "value": "x"}, {"key": "a/b", "value": "x"}, {"key": "a", "value": "\0"}, {"key": "a"}):
         assert browser.post(f"{API}/dev/cooler/tags", json=wrong).status_code == 400, wrong
