@@ -1,8 +1,8 @@
 """Server time of the pages with 1000 models and 200 deployments, against MLflow's own list of models on the same data.
 
 A real `mlflow server --app-name hydraulic` on SQLite; requests alternate over one kept connection each, from another
-process on the same machine. The peer is `registered-models/search`: with 50 models, as many rows as a page shows, which no
-page may be slower than; and with all 1000, which stands beside it.
+process on the same machine. The peer is `registered-models/search`: with 50 models, as many rows as a page shows, which
+no page may be slower than; and with all 1000, which stands beside it.
 """
 
 from __future__ import annotations
