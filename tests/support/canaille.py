@@ -59,11 +59,11 @@ def canaille(back: str, folder: Path) -> Iterator[Canaille]:
     """One whose client is the server at `back`; the test is skipped, with the reason, where it cannot be installed."""
     python, port = _python(), free_port()
     with (folder / "canaille.log").open("wb") as out:
-        # "localhost", for its cookies must not be those of our server on 127.0.0.1
-        command = [str(python), str(SERVER), str(port), back, Canaille.secret]
+        # -I: the modules beside the script are not its own
+        command = [str(python), "-I", str(SERVER), str(port), back, Canaille.secret]
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
     try:
-        issuer = f"http://localhost:{port}"
+        issuer = f"http://localhost:{port}"  # whose cookies are not those of a server on 127.0.0.1
         _wait(process, issuer, folder / "canaille.log")
         yield Canaille(issuer=issuer)
     finally:
