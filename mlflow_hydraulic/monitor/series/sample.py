@@ -7,6 +7,7 @@ taken: that costs as many looks into an index, however much is there. Called by 
 from __future__ import annotations
 
 import heapq
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -146,26 +147,34 @@ def _sizes(sql: sqlite3.Connection, source: int, begin: int, end: int) -> list[i
 
 
 def _spread(sql: sqlite3.Connection, source: int, begin: int, end: int, sources: int) -> list[Row]:
-    """The first prediction after each of some moments, in an order that is even wherever it has to end."""
+    """The first prediction after each of some moments."""
     ends = "select ns from predictions where source = ? and ns >= ? and ns < ? order by ns"
     ranged = (source, begin, end)
     first, last = (sql.execute(f"{ends} {way} limit 1", ranged).fetchone() for way in ("asc", "desc"))
     if first is None or last is None:
         return []
     moments = np.linspace(first[0], last[0], max(MOMENTS // sources, 2)).astype(np.int64)
-    query = (
-        f"select {COLUMNS} from predictions where source = ? and ns >= ? and ns <= ? and rows > 0 order by ns limit 1"  # noqa: S608 - our own names
+    after = (
+        "select seq from predictions where source = ? and ns >= m.value and ns <= ? and rows > 0 order by ns limit 1"
     )
-    found: dict[int, Row] = {}
-    room = MOST_ROWS // sources
-    for moment in np.random.default_rng(0).permutation(moments).tolist():
-        row = sql.execute(query, (source, moment, last[0])).fetchone()
-        if row is not None and row[0] not in found:
-            found[row[0]] = tuple(row)
-            room -= int(row[2])
-            if room <= 0:
-                break
-    return [found[ns] for ns in sorted(found)]
+    query = f"select distinct ({after}) from json_each(?) m"  # noqa: S608 - our own names
+    found = sql.execute(query, (source, last[0], json.dumps(moments.tolist()))).fetchall()
+    chosen = _affordable(sql, [int(row[0]) for row in found if row[0] is not None], MOST_ROWS // sources)
+    query = f"select {COLUMNS} from predictions where seq in (select value from json_each(?)) order by ns"  # noqa: S608 - our own names
+    return [tuple(row) for row in sql.execute(query, (json.dumps(chosen),))]
+
+
+def _affordable(sql: sqlite3.Connection, seqs: list[int], room: int) -> list[int]:
+    """Of these predictions as many as have `room` rows together, in an order that is even wherever it has to end."""
+    query = "select seq, rows from predictions where seq in (select value from json_each(?))"
+    sizes = dict(tuple(row) for row in sql.execute(query, (json.dumps(seqs),)))
+    chosen = []
+    for seq in np.random.default_rng(0).permutation(seqs).tolist():
+        room -= sizes.get(seq, 0)
+        chosen.append(seq)
+        if room <= 0:
+            break
+    return chosen
 
 
 def positions(at: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
