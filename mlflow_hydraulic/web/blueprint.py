@@ -125,8 +125,12 @@ def _body(kind: Any) -> Any:  # Any: a Struct's type and its value
 
 
 def _query(kind: Any) -> Any:  # Any: a Struct's type and its value
+    given = request.args.to_dict()
+    for name, value in given.items():
+        if "\0" in value:
+            raise BadInput(f"the query's {name!r} holds a NUL character, which no database takes: leave it out")
     try:
-        return msgspec.convert(request.args.to_dict(), type=kind, strict=False)
+        return msgspec.convert(given, type=kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadInput(f"the query cannot be read: {error}") from error
 

@@ -201,7 +201,18 @@ def test_a_handful_of_statements_whatever_there_is(own: TestHouse) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["page=0", "size=201", "size=x", "sort=bad", "order=up", "stage=Live", "text=" + "x" * 201, "unknown=1"]
+    "query",
+    [
+        "page=0",
+        "size=201",
+        "size=x",
+        "sort=bad",
+        "order=up",
+        "stage=Live",
+        "text=" + "x" * 201,
+        "unknown=1",
+        "text=a%00b",
+    ],
 )
 def test_what_does_not_fit_is_a_400_that_names_it(browser: FlaskClient, query: str) -> None:
     answer = browser.get(f"{LIST}?{query}")
