@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-from flask import g, has_request_context
+from flask import g, has_request_context, request
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_STATE, RESOURCE_DOES_NOT_EXIST
@@ -29,6 +29,7 @@ READ, UPDATE, DELETE, MANAGE, NOT_DENIED = "read", "update", "delete", "manage",
 NEEDED = ("_role_permission_for", "_role_permission_for_known_workspace", "_get_role_permission_or_default")
 SEARCH = "_role_based_read_predicate"
 AUTHORIZE = "authorize"  # since 3.17
+LATER = ("/registered-models/alias", "/model-versions/get-artifact")
 WRITES = frozenset({Right.TAG, Right.MODELS, Right.DEPLOY, Right.PROMOTE})
 Anything = Any  # MLflow's functions are untyped
 KEPT = "hydraulic_roles"
@@ -69,16 +70,18 @@ class Decided:
 class Hidden:
     """No role: every question is answered as for a name that the registry does not have.
 
-    MLflow then lets pass who has its default permission, and the registry says that there is no such model.
+    MLflow then lets pass who has its default permission, and the registry says that there is no such model. LATER: but
+    since 3.17 some routes look for the name once more and refuse.
     """
 
     model: str
     default: Anything
+    refused: bool
     denied: bool = True
     name: str = "NO_PERMISSIONS"
 
     def __getattr__(self, capability: str) -> bool:
-        if getattr(self.default, capability):
+        if getattr(self.default, capability) and not self.refused:
             raise MlflowException(
                 f"Registered Model with name={self.model} not found", error_code=RESOURCE_DOES_NOT_EXIST
             )
@@ -91,7 +94,9 @@ def _of_project(auth: ModuleType, original: Callable[..., Anything]) -> Callable
         if not isinstance(found, Placed):
             return original(username, resource_type, resource_key, *rest, **more)
         if found.role is None:
-            return Decided(Hidden(resource_key, auth.get_permission(auth.auth_config.default_permission)))
+            default = auth.get_permission(auth.auth_config.default_permission)
+            refused = hasattr(auth, AUTHORIZE) and has_request_context() and request.path.endswith(LATER)
+            return Decided(Hidden(resource_key, default, refused))
         return Decided(as_permission(auth, found.role))
 
     return permission_for

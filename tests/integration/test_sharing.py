@@ -145,9 +145,11 @@ def test_what_is_hidden_is_answered_as_what_is_not_there(ds2: Person) -> None:
 
 
 def test_its_artifacts_are_hidden(ds2: Person) -> None:
-    path, asked = "/model-versions/get-artifact", {"name": SECRET, "version": "1", "path": "MLmodel"}
-    assert ds2.ask("GET", path, asked).status_code in (403, 404)
-    assert ds2.ask("GET", f"/ajax-api/2.0/mlflow{path}", asked).status_code in (403, 404)
+    for path in ("/model-versions/get-artifact", "/ajax-api/2.0/mlflow/model-versions/get-artifact"):
+        hidden = ds2.ask("GET", path, {"name": SECRET, "version": "1", "path": "MLmodel"})
+        missing = ds2.ask("GET", path, {"name": NOWHERE, "version": "1", "path": "MLmodel"})
+        assert told(hidden, SECRET) == told(missing, NOWHERE), path
+        assert hidden.status_code in (403, 404), path
 
 
 @pytest.mark.parametrize("role", ["", "reader", "validator"])

@@ -123,7 +123,7 @@ def test_there_is_always_an_owner(house: TestHouse, web: FlaskClient) -> None:
         web.post(f"{API}/cooling/leave", json={}),
     ):
         assert answer.status_code == 409
-        assert "only owner" in answer.json["message"]
+        assert "only owner" in answer.text
     web.put(f"{API}/cooling/members/ds2", json={"role": "owner"})
     assert web.post(f"{API}/cooling/leave", json={}).status_code == 204
     assert web.get(f"{API}/cooling").status_code == 404
@@ -165,7 +165,7 @@ def test_a_role_that_changes_holds_with_the_next_request(house: TestHouse, web: 
         web.delete(f"{API}/cooling"),
     ):
         assert answer.status_code == 403
-        assert "reader of project 'cooling'" in answer.json["message"]
+        assert "reader of project 'cooling'" in answer.text
     assert "Delete project" not in web.get("/hydraulic/projects/cooling").text
 
 
