@@ -122,8 +122,10 @@ def test_what_came_back_serves_once_and_in_the_browser_that_began(folder: Path, 
     browser.client.set_cookie(trip.key, trip.value, path="/hydraulic/login")  # a copy of the cookie helps nobody
     replayed = browser.client.get(back)
     assert replayed.status_code == 403 and "invalid_grant" in alert_of(replayed)
-    for state in ("", "other", "é"):
-        assert site.browser().client.get("/hydraulic/login/back", query_string={"state": state}).status_code == 403
+    browser.client.get("/hydraulic/login/start")
+    for state in ("", "other", "é"):  # a log-in that somebody else began and sends along
+        forged = browser.client.get("/hydraulic/login/back", query_string={"state": state, "code": "x"})
+        assert forged.status_code == 403 and "not begun in this browser" in alert_of(forged)
 
 
 @pytest.mark.parametrize(
