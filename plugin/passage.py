@@ -24,7 +24,7 @@ from mlflow_hydraulic.plugin.changes import Change
 from mlflow_hydraulic.policy import Policy
 
 Model = tuple[str, str]  # workspace, name
-FORGED = "tags that say what runs are the controller's: log in as an administrator to change {key!r}"
+FORGED = "what runs of a model in a project is told by the controller: log in as an administrator to change {key!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Passage:
         if self.who.everywhere:
             return []
         if change.verb == FACT:
-            return [] if self._is_copied(change) else [FORGED.format(key=change.name)]
+            return [FORGED.format(key=change.name)] if self._projects(change) and not self._is_copied(change) else []
         said = self._unknown(change) if change.verb == JOINS else []
         concerned = self._projects(change)
         if change.verb == "register":
