@@ -96,8 +96,8 @@ def wait_for(look: Callable[[], Found], what: Callable[[], str], within_s: float
     raise AssertionError(f"waited {within_s:.0f} s for {what()}")
 
 
-def make_registry(folder: Path) -> None:
-    """A database in `folder` with two versions of each model, as a server started there finds it."""
+def make_registry(folder: Path, versions: int = 2) -> None:
+    """A database in `folder` with some versions of each model, as a server started there finds it."""
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
     try:
@@ -105,7 +105,7 @@ def make_registry(folder: Path) -> None:
         with mlflow.start_run(experiment_id=experiment):
             logged = flavor.log_model(forest(), name="model")
         for model in MODELS:
-            for _ in range(2):
+            for _ in range(versions):
                 mlflow.register_model(logged.model_uri, model)
     finally:
         mlflow.set_tracking_uri(before)
