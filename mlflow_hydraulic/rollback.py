@@ -43,19 +43,22 @@ def decide(
     last_reason: str = "",
     to: int | None = None,
     *,
+    what: str = "",
     together: bool = False,
 ) -> Rollback:
     """The rollback of `model` in `environment`.
 
     ran: all that ran healthily there, oldest first, None where it ended. last_reason: of the last change of intent.
-    to: a version that is to answer again. together: as of `moves_to`.
+    to: a version that is to answer again. what: exactly what is to run again, in its own words ("v1 80%/v3 20%").
+    together: as of `moves_to`.
     Raises `NotFound` where there is nothing to go back to or a version of it was deleted, `Conflict` where the last
     change was this very rollback, `BadInput` where the bindings cannot express it.
     """
     if not environment.looks_at(model.name):
         raise BadInput(f"{environment.name} looks at models named {environment.models!r}, not at {model.name!r}")
     promise = begun(last_reason, environment.name)
-    target = choose(resolve(model, environment), ran, promise, to, environment.name)
+    asked = resolve(model, environment)
+    target = exactly(what, ran, environment.name) if what else choose(asked, ran, promise, to, environment.name)
     gone = [part.version for part in target.parts if model.version(part.version) is None]
     if gone:
         others = sorted({n for one in ran if one for n in one.versions if model.version(n)})
@@ -65,12 +68,21 @@ def decide(
         )
     running = ran[-1] if ran else None
     moves = moves_to(model, environment, target, running, together=together)
-    if not moves and to is None and running is not None and str(running) == promise:
+    if not moves and to is None and not what and running is not None and str(running) == promise:
         raise Conflict(
             f"{environment.name} was rolled back to {promise} by the last change, and that runs now: "
             f"to go further back name a version with --to"
         )
     return Rollback(model=model.name, environment=environment.name, running=running, target=target, moves=tuple(moves))
+
+
+def exactly(what: str, ran: Sequence[Composition | None], environment: str) -> Composition:
+    """The last thing that ran which reads `what`."""
+    fits = [one for one in ran if one and str(one) == what]
+    if not fits:
+        known = ", ".join(dict.fromkeys(repr(str(one)) for one in reversed(ran) if one))
+        raise NotFound(f"{what!r} never ran healthily in {environment}: name what did ({known or 'nothing'})")
+    return fits[-1]
 
 
 def choose(

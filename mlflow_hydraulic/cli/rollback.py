@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 @click.option(
     "--to", type=click.IntRange(min=1), help="The version that is to answer again.  [default: what ran before]"
 )
+@click.option(
+    "--what", default="", help='Exactly what is to run again, as `hydraulic history` tells it: "v1 80%/v3 20%".'
+)
 @click.option("--reason", required=True, help="Why; it goes into the ledger with every move.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be moved.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; asks nothing, so it needs --yes or --dry-run.")
 def rollback(
-    *, model: str, environment: str, to: int | None, reason: str, dry_run: bool, yes: bool, as_json: bool
+    *, model: str, environment: str, to: int | None, what: str, reason: str, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
     """Go back to what ran healthily in an environment before: versions, weights, replicas and challenger.
 
@@ -53,6 +56,8 @@ def rollback(
 
     if not reason.strip():
         raise BadInput("--reason is empty: say why, it goes into the ledger")
+    if to is not None and what:
+        raise BadInput("--to and --what both say what to go back to: give one")
     if not (yes or dry_run) and (as_json or not at_terminal()):
         raise BadInput("nobody can be asked here (no terminal): add --yes to do it, or --dry-run to see it")
     require_gate(registry_uri())
@@ -61,7 +66,7 @@ def rollback(
     registry = open_registry(client, settings.home, workspace())
     where = open_configuration().environment(environment)
     evidence = open_evidence(settings)
-    found, made = _decide(registry, evidence, model, where, to)
+    found, made = _decide(registry, evidence, model, where, to, what=what)
     if made.moves:
         check_artefacts(registry, found, made.target)
     if not as_json:
@@ -69,7 +74,7 @@ def rollback(
     if made.moves and not dry_run:
         if not yes:
             click.confirm("Do it?", abort=True)
-            if _decide(registry, evidence, model, where, to)[1] != made:
+            if _decide(registry, evidence, model, where, to, what=what)[1] != made:
                 raise Conflict(f"somebody moved {model!r} meanwhile: nothing was done, look again")
         carry_out(client, model, made.moves, made.reason(reason))
     did = bool(made.moves) and not dry_run
@@ -82,7 +87,7 @@ def rollback(
 
 
 def _decide(
-    registry: MlflowRegistry, evidence: Engine, model: str, environment: Environment, to: int | None
+    registry: MlflowRegistry, evidence: Engine, model: str, environment: Environment, to: int | None, *, what: str
 ) -> tuple[RegisteredModel, Rollback]:
     """What the registry says of the model now, and the rollback from there."""
     from mlflow_hydraulic.cli.world import workspace
@@ -95,7 +100,7 @@ def _decide(
     with evidence.connect() as connection:
         ran = queries.ran(connection, model, environment.name, workspace())
         last = queries.last_reason(connection, model, environment.name, workspace())
-    return found, decide(found, environment, ran, last, to)
+    return found, decide(found, environment, ran, last, to, what=what)
 
 
 def at_terminal() -> bool:

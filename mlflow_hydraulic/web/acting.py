@@ -96,13 +96,13 @@ def ending(ask: Ask, model: str, environment: str) -> Act:
     return _act("end", found, where, place, moves)
 
 
-def returning(ask: Ask, model: str, environment: str, to: int | None) -> Act:
+def returning(ask: Ask, model: str, environment: str, to: int | None, what: str = "") -> Act:
     """What ran before is to run again: as `hydraulic rollback`."""
     found, where, place = scene(ask, model, environment)
     with ask.house.engine.connect() as connection:
         ran = queries.ran(connection, model, where.name, ask.house.workspace)
         last = queries.last_reason(connection, model, where.name, ask.house.workspace)
-    made: Rollback = decide(found, where, ran, last, to, together=True)
+    made: Rollback = decide(found, where, ran, last, to, what=what, together=True)
     act = _act("roll back", found, where, place, made.moves)
     return replace(act, marked=made.reason(""), target=made.target)
 

@@ -224,6 +224,7 @@ def _rolls_back(ds1: RigPages) -> None:
     ds1.dialog.get_by_role("button").last.click()
     expect(ds1.row(f"{MODEL} 3")).to_have_count(0, timeout=90_000)
     expect(ds1.row(f"{MODEL} 1").first).to_contain_text("100 %")
+    expect(ds1.row(f"{MODEL} 2")).to_have_count(0)  # it is what ran first, without the challenger
     ds1.show("rolled back")
 
 

@@ -44,6 +44,8 @@ operator = ["ds1", "ds2"]
 reader = ["ds1"]
 [monitor]
 notify = ["log"]
+[oidc]
+issuer = "https://id.example.com"
 """
 
 

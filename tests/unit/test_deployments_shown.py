@@ -213,9 +213,9 @@ def test_the_past_names_who_asked_and_why(house: TestHouse) -> None:
     ]
     assert past[1]["until"] == past[0]["at"]
     page = browser.get(f"{PAGE}/dev/cooler").text
-    assert "/dev/cooler/rollback?to=2" in page
+    assert "/dev/cooler/rollback?what=v2" in page
     house.accounts.caller = DS2
-    assert "rollback?to" not in client(house).get(f"{PAGE}/dev/cooler").text, "a reader is offered no rollback"
+    assert "rollback?what" not in client(house).get(f"{PAGE}/dev/cooler").text, "a reader is offered no rollback"
 
 
 def test_a_row_of_the_past_that_was_tampered_with_is_shown_and_breaks_nothing(house: TestHouse) -> None:

@@ -114,6 +114,9 @@ def test_what_has_no_process_has_failed_so_that_it_is_brought_back(tmp_path: Pat
     dev = LocalEnvironment(DEV, target, tmp_path)
     for state in ("unhealthy", "terminating"):
         target.shown = Observed(name="m", namespace="dev", state=state, desired=HERE)
+        target.shown = replace(target.shown, cause="the deletion was interrupted" if state == "terminating" else "")
         assert [one.state for one in dev.observe()] == ["failed"]
         target.shown = replace(target.shown, pid=7)
         assert [one.state for one in dev.observe()] == [state]
+    target.shown = Observed(name="m", namespace="dev", state="terminating", desired=HERE)
+    assert [one.state for one in dev.observe()] == ["terminating"], "somebody deletes it at this moment"

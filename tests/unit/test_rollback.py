@@ -106,6 +106,16 @@ def test_what_was_archived_by_mistake_comes_back() -> None:
     assert decide(model({2: "Archived"}), STAGE_PROD, [V1, V2, None]).target == V2
 
 
+def test_exactly_what_is_named_runs_again() -> None:
+    found, shadowed = model({1: "Archived", 2: "None", 3: "Production"}), composed(part(1), shadow=2)
+    assert decide(found, STAGE_PROD, [V1, shadowed, V3], to=1).target == shadowed
+    assert decide(found, STAGE_PROD, [V1, shadowed, V3], what="v1").target == V1
+    with pytest.raises(
+        NotFound, match=r"'v9' never ran healthily in prod: name what did \('v3', 'v1 \+ challenger v2'"
+    ):
+        decide(found, STAGE_PROD, [V1, shadowed, V3], what="v9")
+
+
 def test_a_version_that_is_named_answers_again_alone_where_it_did() -> None:
     found = model({1: "Archived", 2: "Archived", 3: "Production"})
     assert decide(found, STAGE_PROD, [V1, SPLIT, V2, V3], to=1).target == V1

@@ -55,9 +55,13 @@ class Said(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """to: the version that is to answer again; left out: what ran before what the registry asks for now."""
+    """to: the version that is to answer again; left out: what ran before what the registry asks for now.
+
+    what: instead of it, exactly what is to run again, in the words of the deployment's past: "v1 80%/v3 20%".
+    """
 
     to: Number | None = None
+    what: Annotated[str, Meta(max_length=500)] = ""
 
 
 class Return(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,13 +111,13 @@ def end(ask: Ask, model: str, environment: str, body: Said) -> Done:
 @route("POST", AT + "/rollback/preview", right=Right.VIEW, area=AREA)
 def preview_rollback(ask: Ask, model: str, environment: str, body: Target) -> Preview:
     """What rolling back would do."""
-    return preview(ask, acting.returning(ask, model, environment, body.to))
+    return preview(ask, acting.returning(ask, model, environment, body.to, body.what))
 
 
 @route("POST", AT + "/rollback", right=Right.VIEW, area=AREA)
 def rollback(ask: Ask, model: str, environment: str, body: Return) -> Done:
     """Go back to what ran before, or to a version that did."""
-    return _do(ask, acting.returning(ask, model, environment, body.to), body.reason, body.digest)
+    return _do(ask, acting.returning(ask, model, environment, body.to, body.what), body.reason, body.digest)
 
 
 @route("POST", AT + "/canary/preview", right=Right.VIEW, area=AREA)

@@ -13,7 +13,7 @@ from typing import Protocol
 from flask import Response, request
 from sqlalchemy import Engine
 
-from mlflow_hydraulic.errors import HydraulicError
+from mlflow_hydraulic.errors import Refused
 from mlflow_hydraulic.evidence import ended
 from mlflow_hydraulic.web import guard
 from mlflow_hydraulic.web.login.session import Held, Sessions, Signer
@@ -25,7 +25,7 @@ KNOWN_S = 180 * 24 * 3600
 LONGEST_NAME, LONGEST_PASSWORD = 255, 1024  # characters
 
 
-class TooMany(HydraulicError):
+class TooMany(Refused):
     """Too many wrong passwords. wait_s: after which the next is looked at."""
 
     def __init__(self, wait_s: float) -> None:

@@ -17,7 +17,7 @@ from authlib.integrations.base_client import BaseApp, OAuth2Mixin, OpenIDMixin
 from authlib.integrations.requests_client import OAuth2Session
 from joserfc.errors import JoseError
 
-from mlflow_hydraulic.errors import HydraulicError, Unavailable
+from mlflow_hydraulic.errors import HydraulicError, Refused, Unavailable
 from mlflow_hydraulic.web.login.settings import SECRET, OidcSettings
 
 TIMEOUT_S = 10.0
@@ -27,7 +27,7 @@ SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 LONGEST_NAME = 255
 
 
-class NotLetIn(HydraulicError):
+class NotLetIn(Refused):
     """The provider, or what it says of the person, does not let them in."""
 
 

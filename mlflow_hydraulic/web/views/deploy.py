@@ -40,9 +40,10 @@ class Where(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Back(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """to: the version that is to answer again."""
+    """to: the version that is to answer again. what: exactly what is to run again, in the words of the past."""
 
     to: Number | None = None
+    what: Annotated[str, Meta(max_length=500)] = ""
 
 
 class Chosen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,7 +131,8 @@ def rollback_page(ask: Ask, environment: str, deployment: str, query: Back) -> S
     model = access.model_of(ask, environment, deployment)
 
     def made() -> tuple[Act, tuple[Field, ...]]:
-        return acting.returning(ask, model, environment, query.to), (("to", query.to or "", "number"),)
+        act = acting.returning(ask, model, environment, query.to, query.what)
+        return act, (("to", query.to or "", "number"), ("what", query.what, ""))
 
     return shown(
         ask,
