@@ -15,11 +15,12 @@ import msgspec
 from flask import Blueprint, Flask, Response, current_app, redirect, request
 
 from mlflow_hydraulic.errors import BadInput, HydraulicError, NotFound
-from mlflow_hydraulic.web import access, guard, plotly, shell
+from mlflow_hydraulic.web import access, guard, shell
 from mlflow_hydraulic.web.answers import code_of, told
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.house import House
 from mlflow_hydraulic.web.login.door import ENDPOINTS, Door
+from mlflow_hydraulic.web.monitoring import plotly
 from mlflow_hydraulic.web.page import PAGES, Page
 from mlflow_hydraulic.web.route import ROUTES, Route, Sent
 
@@ -67,6 +68,8 @@ def install(app: Flask, house: House, authenticate: Authenticate, door: Door | N
         refused = guard.refuse() or (None if request.endpoint in PUBLIC else authenticate())
         if refused is not None:
             return guard.secured(refused)
+        if request.method == "OPTIONS":  # Flask's own answer: the view would act
+            return guard.secured(current_app.make_default_options_response())
         view: Any = current_app.view_functions[request.url_rule.endpoint]  # Any: Flask's types do not fit together
         return guard.secured(current_app.make_response(view(**(request.view_args or {}))))
 

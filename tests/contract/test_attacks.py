@@ -1,0 +1,64 @@
+"""What somebody tried who should not get in: each test was a hole once, or is one that must not come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlflow_hydraulic.clock import utc_now
+from mlflow_hydraulic.evidence.ledger import Event, append
+from mlflow_hydraulic.people.rights import Role, Who
+from tests.support.house import DS1, DS2, TestHouse, add_model, add_project, client, make_house
+
+API = "/api/2.0/hydraulic"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> TestHouse:
+    """Project rig of ds1, with operator ds3; ds2 is a user with whom nothing is shared, whom MLflow lets read all."""
+    house = make_house(tmp_path, who=DS1)
+    house.accounts.other = "read"
+    add_project(house.engine, "rig", {"ds1": Role.OWNER, "ds3": Role.OPERATOR})
+    add_model(house.engine, "cooler", "rig")
+    return house
+
+
+def write(house: TestHouse, *events: Event) -> None:
+    with house.engine.begin() as connection:
+        append(connection, events, utc_now())
+
+
+def test_a_question_for_the_methods_of_an_act_does_not_act(house: TestHouse) -> None:
+    house.accounts.caller = Who(name="ds3")
+    answer = client(house).options(f"{API}/projects/rig/leave")
+    assert answer.status_code == 200
+    assert "POST" in answer.headers["Allow"]
+    assert client(house).get(f"{API}/projects/rig").status_code == 200
+
+
+def test_what_was_said_of_a_hidden_model_stays_hidden_when_it_is_deleted(house: TestHouse) -> None:
+    row = {"verb": "comment", "subject": "models:/gone/1", "actor": "ds1", "model": "gone"}
+    write(
+        house,
+        Event(verb="project", subject="projects:/rig", actor="ds1", model="gone", after={"what": "joined"}),
+        Event(**row, after="it leaks oil"),
+        Event(verb="delete model", subject="models:/gone", actor="ds1", model="gone", before="gone"),
+        Event(verb="project", subject="projects:/rig", actor="ds1", model="gone", after={"what": "left"}),
+    )
+    assert "leaks oil" in client(house).get(f"{API}/events").text  # its project's members still read it
+    house.accounts.caller = DS2
+    assert client(house).get(f"{API}/events").get_json()["events"] == []
+    add_model(house.engine, "gone")  # another one takes the name
+    assert client(house).get(f"{API}/events").get_json()["events"] == []
+    write(house, Event(**row, after="a new one"))
+    assert [one["after"] for one in client(house).get(f"{API}/events").get_json()["events"]] == ["a new one"]
+
+
+def test_adding_a_hidden_model_is_answered_as_adding_none(house: TestHouse) -> None:
+    add_project(house.engine, "mine", {"ds2": Role.OWNER})
+    house.accounts.caller = DS2
+    answers = [client(house).post(f"{API}/projects/mine/models", json={"model": name}) for name in ("cooler", "nosuch")]
+    said = [answer.text.replace("cooler", "NAME").replace("nosuch", "NAME") for answer in answers]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert said[0] == said[1]
