@@ -21,6 +21,7 @@ from mlflow_hydraulic.people.listing import Member, Project, listed, loose
 from mlflow_hydraulic.people.members import project_of
 from mlflow_hydraulic.people.projects import Office
 from mlflow_hydraulic.people.rights import MLFLOW_ROLES, Right, Who
+from mlflow_hydraulic.web import access
 from mlflow_hydraulic.web.ask import Ask
 
 LONGEST_REASON = 2000
@@ -151,6 +152,11 @@ def may_take(ask: Ask, model: str) -> bool:
         return True
     role = MLFLOW_ROLES.get(ask.house.accounts.permission(ask.who, model))
     return role is not None and Right.MODELS in role.rights
+
+
+def may_see(ask: Ask, project: str) -> bool:
+    """Whether the project is shared with the caller."""
+    return access.role_in(ask, project) is not None
 
 
 def place_of(ask: Ask, model: str) -> str | None:

@@ -161,7 +161,7 @@ def add_model(ask: Ask, project: str, body: NewModel) -> None:
     held = projects.place_of(ask, body.model)
     if held == project:
         raise Conflict(f"model {body.model!r} is in project {project!r} already")
-    if held is None or (held == "" and not projects.may_take(ask, body.model)):
+    if held is None or not (projects.may_see(ask, held) if held else projects.may_take(ask, body.model)):
         raise NotFound(f"there is no model {body.model!r} that {ask.who.actor!r} may edit: ask its owner, or MLflow's")
     _registrar(ask).place(body.model, project, ask.reason)
 
