@@ -12,7 +12,7 @@ from mlflow_hydraulic.bundle.manifest import CERTIFICATE
 from mlflow_hydraulic.errors import BadData, NotFound
 from mlflow_hydraulic.plugin.artifacts import Artifacts
 from mlflow_hydraulic.web.catalogue import Card, Certificate, Column, Figure, Tag, media_of
-from mlflow_hydraulic.web.flat import flat
+from mlflow_hydraulic.web.models.flat import flat
 
 MOST_FIGURES, MOST_FOLDERS, DEEPEST = 60, 40, 3
 LARGEST_CARD = 4 * 2**20  # bytes

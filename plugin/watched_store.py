@@ -114,7 +114,8 @@ class WatchedStoreMixin:
         asks = self._configuration.policy.asks_for_verdicts
         changes = [(change, moves_of(Database(session, change.workspace, asks), change, who)) for change in intent]
         passage = self._passage(session, quiet, who)
-        judged = [self._judged(passage, *one) for one in [*changes, *((touch, ()) for touch in quiet)]]
+        judged = [self._judged(passage, *one) for one in changes]
+        judged += [self._judged(passage, one, (), self._taken_along(session, one, who)) for one in quiet]
         refused = [one for one in judged if not one.verdict.allowed]
         if refused:
             given = [(change, [replace(move, reason="given") for move in moves]) for change, moves in changes]
@@ -135,12 +136,20 @@ class WatchedStoreMixin:
             joins=[one for one in quiet if one.verb == JOINS],
         )
 
-    def _judged(self, passage: Passage, change: Change, moves: Sequence[Move]) -> Judged:
+    def _taken_along(self, session: Session, change: Change, who: Caller) -> Sequence[str]:
+        """Where a model that leaves a project is asked for: those who may not change that may not take it away."""
+        if change.verb != JOINS or change.before is None:
+            return ()
+        renamed = replace(change, verb="rename model", before=change.model, after=change.model)
+        moves = moves_of(Database(session, change.workspace), renamed, who)
+        return judge_all(moves, self._configuration.environments, self._configuration.policy).environments
+
+    def _judged(self, passage: Passage, change: Change, moves: Sequence[Move], taken: Sequence[str] = ()) -> Judged:
         if change.forbidden:
             return Judged(change=change, verdict=Verdict(environments=(), reasons=(change.forbidden,)))
         policy = passage.policy(change, self._configuration.policy)
         verdict = judge_all(moves, self._configuration.environments, policy)
-        said = passage.objections(change, verdict.environments)
+        said = passage.objections(change, taken or verdict.environments)
         return Judged(change=change, verdict=replace(verdict, reasons=(*said, *verdict.reasons)))
 
     def _record(self, error: RefusedMove, who: Caller) -> None:

@@ -11,10 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.version import VERSION
-from mlflow_hydraulic.web import alert_list
 from mlflow_hydraulic.web.answers import code_of
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.filters import FILTERS
+from mlflow_hydraulic.web.monitoring import alert_list
 from mlflow_hydraulic.web.page import Page
 
 LOGOUT = "hydraulic.logout"  # in the request's environ: the token of its log-out form, of `login.gate`

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 
 from mlflow_hydraulic.evidence.tables import ledger, sight
 from mlflow_hydraulic.people.rights import Role
-from mlflow_hydraulic.web import by_hand, trying
+from mlflow_hydraulic.web.deployments import by_hand, trying
 from tests.scorers import LABELS, NAMES
 from tests.support.house import DS1, DS2, TestHouse, add_model, add_project, client, make_house
 from tests.support.seen import deployment, part, saved_model, show

@@ -56,6 +56,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
     monkeypatch.setattr(users, "is_admin", lambda name: name == "admin")
     engine = make_engine(tmp_path)
     add_project(engine, "cooling", MEMBERS)
+    add_project(engine, "theirs", {"contributor": Role.OWNER})
     add_project(engine, "other", {"operator": Role.OWNER, "contributor": Role.READER})
     engine.dispose()
     store = make_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -162,6 +163,21 @@ def test_a_model_moves_between_projects_of_ones_own(registry: Registry) -> None:
     assert told(registry.rows()[-1]) == "operator brought model cooler into project other: it belongs there"
 
 
+def test_what_is_asked_for_in_prod_leaves_a_project_only_with_who_may_change_that(registry: Registry) -> None:
+    """Else a contributor takes it into a project of their own, owns it there, and does to PROD what they like."""
+    registry.store.transition_model_version_stage(MODEL, 1, "Production", False)
+    for change in (
+        lambda: registry.store.set_registered_model_tag(MODEL, RegisteredModelTag(PROJECT_TAG, "theirs")),
+        lambda: registry.store.delete_registered_model_tag(MODEL, PROJECT_TAG),
+    ):
+        with registry.request("contributor"), pytest.raises(RefusedMove, match="deploy to every environment"):
+            change()
+    with registry.request("operator"):
+        registry.store.delete_registered_model_tag(MODEL, PROJECT_TAG)
+    with registry.request("contributor"):  # what joins is nobody's loss
+        registry.store.set_registered_model_tag(MODEL, RegisteredModelTag(PROJECT_TAG, "cooling"))
+
+
 def test_nobody_tags_for_a_project_that_is_not_there(registry: Registry) -> None:
     with registry.request("owner"), pytest.raises(RefusedMove, match="there is no project 'to come'"):
         registry.store.set_registered_model_tag(LOOSE, RegisteredModelTag(PROJECT_TAG, "to come"))
@@ -199,6 +215,9 @@ def test_facts_are_the_controllers(registry: Registry) -> None:
 def test_a_copy_takes_leave_to_see_the_original(registry: Registry) -> None:
     with registry.request("stranger"), pytest.raises(MlflowException, match="not there, or not shared"):
         registry.store.create_model_version(LOOSE, f"models:/{MODEL}/1")
+    for source in (f"models:///{MODEL}/1", f"MODELS:/{MODEL}/1", f"models:/{MODEL}/latest?x=1"):  # MLflow reads these
+        with registry.request("stranger"), pytest.raises(MlflowException, match="not there, or not shared"):
+            registry.store.create_model_version(LOOSE, source)
     with registry.request("reader"):
         registry.store.create_model_version(LOOSE, f"models:/{MODEL}/1")
 

@@ -17,9 +17,9 @@ from mlflow_hydraulic.bindings import preset
 from mlflow_hydraulic.configuration import Configuration
 from mlflow_hydraulic.errors import NotFound
 from mlflow_hydraulic.people.rights import Role
-from mlflow_hydraulic.web import model_card
-from mlflow_hydraulic.web.samples import curl, python
-from mlflow_hydraulic.web.ways import Way
+from mlflow_hydraulic.web.deployments import model_card
+from mlflow_hydraulic.web.deployments.samples import curl, python
+from mlflow_hydraulic.web.deployments.ways import Way
 from tests.scorers import NAMES
 from tests.support.house import DS1, TestHouse, add_model, add_project, client, make_house
 from tests.support.seen import deployment, part, saved_model, show

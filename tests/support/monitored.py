@@ -14,7 +14,7 @@ from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.evidence import sight
 from mlflow_hydraulic.monitor.configured import Monitoring
 from mlflow_hydraulic.people.rights import Role
-from mlflow_hydraulic.web import scene
+from mlflow_hydraulic.web.monitoring import scene
 from tests.support.house import TestHouse, add_model, add_project, client, make_house
 from tests.support.watching import World, normal
 

@@ -11,7 +11,7 @@ import pytest
 from mlflow_hydraulic.errors import BadInput
 from mlflow_hydraulic.monitor.configured import read_monitoring
 from mlflow_hydraulic.people.rights import Who
-from mlflow_hydraulic.web import plotly
+from mlflow_hydraulic.web.monitoring import plotly
 from mlflow_hydraulic.web.route import ROUTES
 from tests.support.house import ADMIN, DS1, DS2, client
 from tests.support.monitored import API, PAGES, Monitored, make_monitored

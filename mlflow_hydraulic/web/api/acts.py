@@ -12,10 +12,10 @@ from msgspec import Meta, Struct
 
 from mlflow_hydraulic.intent import MOST_ARMS, Share, Wish
 from mlflow_hydraulic.people.rights import Right
-from mlflow_hydraulic.web import acting
-from mlflow_hydraulic.web.acting import Act
+from mlflow_hydraulic.web.acts import acting
+from mlflow_hydraulic.web.acts.acting import Act
+from mlflow_hydraulic.web.acts.preview import Done, Preview, done, preview
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.preview import Done, Preview, done, preview
 from mlflow_hydraulic.web.route import route
 
 AREA = "acts"

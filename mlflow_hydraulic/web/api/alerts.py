@@ -11,9 +11,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from mlflow_hydraulic.errors import BadInput
-from mlflow_hydraulic.web import alert_list
-from mlflow_hydraulic.web.alert_list import AlertDetail, AlertFilter, AlertPage
 from mlflow_hydraulic.web.ask import Ask
+from mlflow_hydraulic.web.monitoring import alert_list
+from mlflow_hydraulic.web.monitoring.alert_list import AlertDetail, AlertFilter, AlertPage
 from mlflow_hydraulic.web.route import route
 
 AREA = "alerts"

@@ -9,24 +9,17 @@ from msgspec import Meta, Struct
 from mlflow_hydraulic.errors import Failed, Unavailable
 from mlflow_hydraulic.evidence import deployment_tags, sight
 from mlflow_hydraulic.people.rights import Right
-from mlflow_hydraulic.web import (
-    access,
-    acting,
-    by_hand,
-    deployment_detail,
-    deployment_list,
-    model_card,
-    samples,
-    trying,
-)
+from mlflow_hydraulic.web import access
+from mlflow_hydraulic.web.acts import acting
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.deployment_detail import Details
-from mlflow_hydraulic.web.deployment_list import Filter, Listing
-from mlflow_hydraulic.web.model_card import Known
+from mlflow_hydraulic.web.deployments import by_hand, detail, listing, model_card, samples, trying
+from mlflow_hydraulic.web.deployments.detail import Details
+from mlflow_hydraulic.web.deployments.listing import Filter, Listing
+from mlflow_hydraulic.web.deployments.model_card import Known
+from mlflow_hydraulic.web.deployments.samples import Samples
+from mlflow_hydraulic.web.deployments.trying import Tried, Try
+from mlflow_hydraulic.web.deployments.ways import Way, ways
 from mlflow_hydraulic.web.route import route
-from mlflow_hydraulic.web.samples import Samples
-from mlflow_hydraulic.web.trying import Tried, Try
-from mlflow_hydraulic.web.ways import Way, ways
 
 AREA = "deployments"
 AT = "/deployments/{environment}/{deployment}"
@@ -50,13 +43,13 @@ class TagKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 @route("GET", "/deployments", right=None, area=AREA)
 def list_deployments(ask: Ask, query: Filter) -> Listing:
     """The deployments that you may see, as the controller saw them last."""
-    return deployment_list.listing(ask, query)
+    return listing.listing(ask, query)
 
 
 @route("GET", AT, right=Right.VIEW, area=AREA)
 def get_deployment(ask: Ask, environment: str, deployment: str) -> Details:
     """One deployment: predictors, state with its cause, history, canary, tags."""
-    return deployment_detail.details(ask, environment, deployment)
+    return detail.details(ask, environment, deployment)
 
 
 @route("GET", f"{AT}/samples", right=Right.VIEW, area=AREA)
@@ -122,7 +115,7 @@ def _set_tag(ask: Ask, place: tuple[str, str], key: str, value: str | None) -> N
 
 def _asked(ask: Ask, environment: str, deployment: str) -> tuple[Known, dict[str, Way]]:
     """What it takes, and where; `Failed` (422) where it has no address yet."""
-    said, endpoint, state = deployment_detail.said_of(ask, environment, deployment)
+    said, endpoint, state = detail.said_of(ask, environment, deployment)
     if not endpoint or not said.predictors:
         raise Failed(f"{deployment!r} is {state} and has no address yet: look again when it is healthy")
     found = ways(ask.house, environment, deployment, said, endpoint)

@@ -14,12 +14,12 @@ from mlflow_hydraulic.evidence.queries import Asked
 from mlflow_hydraulic.evidence.words import sentence
 from mlflow_hydraulic.moments import read_time
 from mlflow_hydraulic.people.rights import Right
-from mlflow_hydraulic.web import events, verified
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.events import Sought
-from mlflow_hydraulic.web.ledger_file import jsonl, table
+from mlflow_hydraulic.web.events import rows, verified
+from mlflow_hydraulic.web.events.ledger_file import jsonl, table
+from mlflow_hydraulic.web.events.rows import Sought
+from mlflow_hydraulic.web.events.verified import Verified
 from mlflow_hydraulic.web.route import Sent, route
-from mlflow_hydraulic.web.verified import Verified
 
 AREA = "events"
 WORD = Annotated[str, Meta(max_length=256, pattern=r"^[^\x00]*$")]
@@ -94,7 +94,7 @@ def export_events(ask: Ask, query: Wanted) -> Sent:
 
     For administrators, and where the server has no log-in.
     """
-    return Sent(content=jsonl(events.every(ask, _all(ask, query))), media="application/jsonl", filename="events.jsonl")
+    return Sent(content=jsonl(rows.every(ask, _all(ask, query))), media="application/jsonl", filename="events.jsonl")
 
 
 @route("GET", "/events.csv", right=None, area=AREA, media="text/csv")
@@ -103,14 +103,14 @@ def export_events_as_csv(ask: Ask, query: Wanted) -> Sent:
 
     For administrators, and where the server has no log-in.
     """
-    return Sent(content=table(events.every(ask, _all(ask, query))), media="text/csv", filename="events.csv")
+    return Sent(content=table(rows.every(ask, _all(ask, query))), media="text/csv", filename="events.csv")
 
 
 @route("GET", "/projects/{project}/events.jsonl", right=Right.AUDIT, area=AREA, media="application/jsonl")
 def export_project_events(ask: Ask, project: str, query: Wanted) -> Sent:
     """The events of a project as JSON Lines, oldest first."""
-    found = events.every(ask, sought(ask, query, project))
-    return Sent(content=jsonl(found), media="application/jsonl", filename=f"{project}-events.jsonl")
+    found = rows.every(ask, sought(ask, query, project))
+    return Sent(content=jsonl(found), media="application/jsonl", filename=f"{project}-rows.jsonl")
 
 
 @route("GET", "/projects/{project}/events.csv", right=Right.AUDIT, area=AREA, media="text/csv")
@@ -119,8 +119,8 @@ def export_project_events_as_csv(ask: Ask, project: str, query: Wanted) -> Sent:
 
     A cell that a spreadsheet would compute begins with an apostrophe.
     """
-    found = events.every(ask, sought(ask, query, project))
-    return Sent(content=table(found), media="text/csv", filename=f"{project}-events.csv")
+    found = rows.every(ask, sought(ask, query, project))
+    return Sent(content=table(found), media="text/csv", filename=f"{project}-rows.csv")
 
 
 @route("GET", "/events/verification", right=None, area=AREA)
@@ -138,7 +138,7 @@ def verify_events(ask: Ask) -> Verified:
 def page(ask: Ask, query: WantedPage, project: str = "") -> EventPage:
     """One page of what is asked for, newest first."""
     wanted = replace(sought(ask, query, project or query.project), before=query.before)
-    found = events.newest(ask, wanted, query.limit + 1)
+    found = rows.newest(ask, wanted, query.limit + 1)
     shown = found[: query.limit]
     return EventPage(events=[_event(row) for row in shown], older=shown[-1].seq if len(found) > len(shown) else None)
 

@@ -15,12 +15,12 @@ from msgspec import Meta, Struct
 from mlflow_hydraulic.monitor.series.chart import Panel
 from mlflow_hydraulic.monitor.series.span import Span, read_span
 from mlflow_hydraulic.people.rights import Right
-from mlflow_hydraulic.web import panels
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.monitored import Monitored, monitored
-from mlflow_hydraulic.web.panels import View
+from mlflow_hydraulic.web.monitoring import panels
+from mlflow_hydraulic.web.monitoring.monitored import Monitored, monitored
+from mlflow_hydraulic.web.monitoring.panels import View
+from mlflow_hydraulic.web.monitoring.scene import scene
 from mlflow_hydraulic.web.route import route
-from mlflow_hydraulic.web.scene import scene
 
 AREA = "monitoring"
 PATH = "/deployments/{environment}/{deployment}/monitoring"

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from mlflow_hydraulic.people.rights import Right
-from mlflow_hydraulic.web import judging
+from mlflow_hydraulic.web.acts import judging
+from mlflow_hydraulic.web.acts.judging import Given
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.judging import Given
 from mlflow_hydraulic.web.route import route
 
 AREA = "acts"

@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 from msgspec.structs import asdict
 
 from mlflow_hydraulic.monitor.findings import LEVELS
-from mlflow_hydraulic.web import alert_list, events
-from mlflow_hydraulic.web.alert_list import AlertFilter, AlertPage
 from mlflow_hydraulic.web.ask import Ask
+from mlflow_hydraulic.web.events import rows
+from mlflow_hydraulic.web.monitoring import alert_list
+from mlflow_hydraulic.web.monitoring.alert_list import AlertFilter, AlertPage
 from mlflow_hydraulic.web.page import page
 
 STATES = (
@@ -35,7 +36,7 @@ def alerts_page(ask: Ask, query: AlertFilter) -> dict[str, object]:
         "pager": _pager(asked, found),
         "states": STATES,
         "levels": LEVELS,
-        "projects": events.my_projects(ask),
+        "projects": rows.my_projects(ask),
     }
 
 

@@ -16,8 +16,9 @@ from mlflow_hydraulic.intent import Share, Wish
 from mlflow_hydraulic.people.rights import Right
 from mlflow_hydraulic.plan import Wanted, wanted_of
 from mlflow_hydraulic.registry import RegisteredModel, Version
-from mlflow_hydraulic.web import access, acting
-from mlflow_hydraulic.web.acting import Act
+from mlflow_hydraulic.web import access
+from mlflow_hydraulic.web.acts import acting
+from mlflow_hydraulic.web.acts.acting import Act
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.page import page
 from mlflow_hydraulic.web.views.deploy import HERE, Confirm, Field, Shown, crumbs, send_to, shown, watch, wish_fields

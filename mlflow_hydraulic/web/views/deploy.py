@@ -19,11 +19,12 @@ from mlflow_hydraulic.evidence import sight
 from mlflow_hydraulic.intent import Share, Wish
 from mlflow_hydraulic.people.rights import Right
 from mlflow_hydraulic.registry import RegisteredModel
-from mlflow_hydraulic.web import access, acting
-from mlflow_hydraulic.web.acting import Act
+from mlflow_hydraulic.web import access
+from mlflow_hydraulic.web.acts import acting
+from mlflow_hydraulic.web.acts.acting import Act
+from mlflow_hydraulic.web.acts.preview import Preview, preview
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.page import page
-from mlflow_hydraulic.web.preview import Preview, preview
 
 TEMPLATE = "deploy/confirm.html"
 HERE = "/deployments/{environment}/{deployment}"

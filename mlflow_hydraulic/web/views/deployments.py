@@ -11,10 +11,11 @@ from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.people.rights import Right, Role
 from mlflow_hydraulic.people.visible import roles_of
-from mlflow_hydraulic.web import access, deployment_detail, deployment_list
+from mlflow_hydraulic.web import access
 from mlflow_hydraulic.web.api import deployments as api
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.deployment_list import STATES, Filter, Listing
+from mlflow_hydraulic.web.deployments import detail, listing
+from mlflow_hydraulic.web.deployments.listing import STATES, Filter, Listing
 from mlflow_hydraulic.web.page import page
 
 AREA = "deployments"
@@ -36,7 +37,7 @@ Shown = dict[str, object]
 
 @page("/deployments", right=None, template="deployments/list.html", area=AREA)
 def deployments_page(ask: Ask, query: Filter) -> Shown:
-    found = deployment_list.listing(ask, query)
+    found = listing.listing(ask, query)
     with ask.house.engine.connect() as connection:
         roles = roles_of(connection, ask.who, ask.house.workspace)
     return {
@@ -57,7 +58,7 @@ def deployments_page(ask: Ask, query: Filter) -> Shown:
 
 @page("/deployments/{environment}/{deployment}", right=Right.VIEW, template="deployments/detail.html", area=AREA)
 def deployment_page(ask: Ask, environment: str, deployment: str) -> Shown:
-    found = deployment_detail.details(ask, environment, deployment)
+    found = detail.details(ask, environment, deployment)
     samples, without = None, ""
     if found.line.endpoint:
         try:
@@ -67,7 +68,7 @@ def deployment_page(ask: Ask, environment: str, deployment: str) -> Shown:
     return {
         "found": found,
         "line": found.line,
-        "steps": deployment_detail.steps(found.line, ask.now),
+        "steps": detail.steps(found.line, ask.now),
         "samples": samples,
         "without": without,
         "may": rights(ask, found.line.model),

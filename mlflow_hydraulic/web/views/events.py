@@ -10,10 +10,10 @@ import msgspec
 from mlflow_hydraulic.evidence.ledger import CONTROLLER_ACTOR
 from mlflow_hydraulic.evidence.words import SENTENCES
 from mlflow_hydraulic.people.rights import Right
-from mlflow_hydraulic.web import events, verified
 from mlflow_hydraulic.web.api.events import EventPage, WantedPage, may_export_all
 from mlflow_hydraulic.web.api.events import page as page_of
 from mlflow_hydraulic.web.ask import Ask
+from mlflow_hydraulic.web.events import rows, verified
 from mlflow_hydraulic.web.page import page
 from mlflow_hydraulic.web.views import projects
 
@@ -31,7 +31,7 @@ class Looked(WantedPage, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def events_page(ask: Ask, query: Looked) -> dict[str, object]:
     return {
         **_shown(ask, query, page_of(ask, query), "/events"),
-        "projects": events.my_projects(ask),
+        "projects": rows.my_projects(ask),
         "export": "/events" if may_export_all(ask) else "",
     }
 

@@ -10,13 +10,14 @@ from msgspec import Meta, Struct
 
 from mlflow_hydraulic.people.rights import Right, Role
 from mlflow_hydraulic.people.visible import roles_of
-from mlflow_hydraulic.web import comparison, judging, metadata, models
+from mlflow_hydraulic.web.acts import judging
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.catalogue import Filter, Listing
-from mlflow_hydraulic.web.comparison import Pair
-from mlflow_hydraulic.web.flat import told
+from mlflow_hydraulic.web.models import comparison, metadata, version_facts
+from mlflow_hydraulic.web.models.comparison import Pair
+from mlflow_hydraulic.web.models.flat import told
+from mlflow_hydraulic.web.models.sparkline import sparklines
 from mlflow_hydraulic.web.page import page
-from mlflow_hydraulic.web.sparkline import sparklines
 
 AREA = "models"
 COLUMNS = (
@@ -56,31 +57,31 @@ def models_page(ask: Ask, query: Filter) -> Shown:
 @page("/models/{model}", right=Right.VIEW, template="models/model.html", area=AREA)
 def model_page(ask: Ask, model: str, query: Filter) -> Shown:
     asked = msgspec.structs.replace(query, model=model, versions="all", project="")
-    found = models.catalogue(ask).model(model)
+    found = version_facts.catalogue(ask).model(model)
     return {
         **_table(ask, asked, f"models/{quote(model, safe='')}"),
         "asked": asked,
         "model": found,
-        "deployers": None if Right.DEPLOY in models.rights_of(ask, model) else [],
+        "deployers": None if Right.DEPLOY in version_facts.rights_of(ask, model) else [],
     }
 
 
 @page("/models/{model}/versions/{version}", right=Right.VIEW, template="models/version.html", area=AREA)
 def version_page(ask: Ask, model: str, version: str) -> Shown:
-    number = models.numbered(version, model)
+    number = version_facts.numbered(version, model)
     return {
         **_version(ask, model, number, "overview"),
-        "comments": models.comments(ask, model, number),
-        "ran": models.ran(ask, model, number),
+        "comments": version_facts.comments(ask, model, number),
+        "ran": version_facts.ran(ask, model, number),
         "verdicts": judging.verdicts_of(ask, model, str(number)),
     }
 
 
 @page("/models/{model}/versions/{version}/metadata", right=Right.VIEW, template="models/metadata.html", area=AREA)
 def metadata_page(ask: Ask, model: str, version: str, query: Find) -> Shown:
-    shown = _version(ask, model, models.numbered(version, model), "metadata")
+    shown = _version(ask, model, version_facts.numbered(version, model), "metadata")
     problems = list[str]()
-    card = models.card(ask, model, models.numbered(version, model), problems)
+    card = version_facts.card(ask, model, version_facts.numbered(version, model), problems)
     lines = list(metadata.lines(shown["detail"], card))
     found = metadata.found(lines, query.find)
     return {
@@ -96,26 +97,26 @@ def metadata_page(ask: Ask, model: str, version: str, query: Find) -> Shown:
 
 @page("/models/{model}/versions/{version}/figures", right=Right.VIEW, template="models/figures.html", area=AREA)
 def figures_page(ask: Ask, model: str, version: str) -> Shown:
-    shown = _version(ask, model, models.numbered(version, model), "figures")
-    files = models.files(ask, model, shown["line"].version)
+    shown = _version(ask, model, version_facts.numbered(version, model), "figures")
+    files = version_facts.files(ask, model, shown["line"].version)
     return {**shown, "files": files, "charts": sparklines(files.histories)}
 
 
 @page("/models/{model}/versions/{version}/lineage", right=Right.VIEW, template="models/lineage.html", area=AREA)
 def lineage_page(ask: Ask, model: str, version: str) -> Shown:
-    shown = _version(ask, model, models.numbered(version, model), "lineage")
+    shown = _version(ask, model, version_facts.numbered(version, model), "lineage")
     run = shown["detail"].run
     tags = {tag.key: tag.value for tag in run.tags} if run else {}
     number = shown["line"].version
-    others = models.siblings(ask, model, number)
-    return {**shown, "ran": models.ran(ask, model, number), "run_tags": tags, "siblings": others}
+    others = version_facts.siblings(ask, model, number)
+    return {**shown, "ran": version_facts.ran(ask, model, number), "run_tags": tags, "siblings": others}
 
 
 @page("/models/{model}/compare", right=Right.VIEW, template="models/compare.html", area=AREA)
 def compare_page(ask: Ask, model: str, query: Pair) -> Shown:
     other = query.other or model
     if other != model:
-        models.require_view(ask, other)
+        version_facts.require_view(ask, other)
     mine, theirs = (_numbers(ask, name) for name in (model, other))
     left, right = query.left or (mine[1] if len(mine) > 1 else mine[0]), query.right or theirs[0]
     pair = msgspec.structs.replace(query, left=left, right=right, other=other)
@@ -131,7 +132,7 @@ def compare_page(ask: Ask, model: str, query: Pair) -> Shown:
 
 def _table(ask: Ask, asked: Filter, path: str) -> dict[str, Any]:  # Any: values of a template
     """The listing with the links of its heads and of its pager."""
-    listing = models.listing(ask, asked)
+    listing = version_facts.listing(ask, asked)
     here = f"{ask.house.prefix}/hydraulic/{path}"
     return {
         "listing": listing,
@@ -175,9 +176,9 @@ def _deployers(roles: dict[str, Role]) -> list[str]:
 
 def _version(ask: Ask, model: str, number: int, tab: str) -> dict[str, Any]:  # Any: values of a template
     """What the frame of all tabs shows."""
-    version = models.catalogue(ask).version(model, number)
+    version = version_facts.catalogue(ask).version(model, number)
     here = f"{ask.house.prefix}/hydraulic/models/{quote(model, safe='')}/versions/{number}"
-    rights = models.rights_of(ask, model)
+    rights = version_facts.rights_of(ask, model)
     tabs = ("overview", "metadata", "figures", "lineage")
     return {
         "detail": version,
@@ -193,5 +194,5 @@ def _version(ask: Ask, model: str, number: int, tab: str) -> dict[str, Any]:  # 
 def _numbers(ask: Ask, model: str) -> list[int]:
     """Versions of a model, newest first; `NotFound` where there is none."""
     asked = Filter(model=model, versions="all", sort="version", order="desc", size=200)
-    found = [line.version for line in models.listing(ask, asked).items]
-    return found or [models.catalogue(ask).version(model, 1).line.version]
+    found = [line.version for line in version_facts.listing(ask, asked).items]
+    return found or [version_facts.catalogue(ask).version(model, 1).line.version]

@@ -9,12 +9,12 @@ from msgspec.structs import asdict
 
 from mlflow_hydraulic.monitor.series.chart import iso
 from mlflow_hydraulic.people.rights import Right
-from mlflow_hydraulic.web import plotly
 from mlflow_hydraulic.web.api.monitoring import PATH, Name, Range
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.monitored import monitored
+from mlflow_hydraulic.web.monitoring import plotly
+from mlflow_hydraulic.web.monitoring.monitored import monitored
+from mlflow_hydraulic.web.monitoring.scene import scene
 from mlflow_hydraulic.web.page import page
-from mlflow_hydraulic.web.scene import scene
 
 Tab = Literal["service", "drift", "accuracy", "anomalies", "column", "comparison"]
 TABS: tuple[tuple[Tab, str, str], ...] = (  # the tab, its name, the level it is about

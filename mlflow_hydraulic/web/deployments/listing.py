@@ -19,7 +19,7 @@ from mlflow_hydraulic.monitor import alert_counts
 from mlflow_hydraulic.people.members import MODEL_TAGS, MODELS, PROJECT_TAG
 from mlflow_hydraulic.people.visible import visible
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.deployment_facts import Deployed, deployed_since, in_words, late_looks, top, type_of, words
+from mlflow_hydraulic.web.deployments.facts import Deployed, deployed_since, in_words, late_looks, top, type_of, words
 
 Sort = Literal["model", "deployment", "environment", "state", "deployed", "alert"]
 Type = Literal["", "single", "champion/challenger", "A/B"]

@@ -14,7 +14,7 @@ from mlflow_hydraulic.monitor.series.sample import Answerer
 from mlflow_hydraulic.monitor.series.span import Span
 from mlflow_hydraulic.monitor.series.values import probability
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.scene import Scene
+from mlflow_hydraulic.web.monitoring.scene import Scene
 
 
 class LevelNow(Struct, frozen=True, kw_only=True):

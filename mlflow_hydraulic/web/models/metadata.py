@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from mlflow_hydraulic.web.catalogue import Card, Version
-from mlflow_hydraulic.web.flat import json_lines, told
+from mlflow_hydraulic.web.models.flat import json_lines, told
 
 MOST_SHOWN = 500
 LONGEST_SHOWN = 2000  # characters of a value on the page; the report and the API have the whole

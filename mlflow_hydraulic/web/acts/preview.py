@@ -11,7 +11,7 @@ from mlflow_hydraulic.intent import asked_words
 from mlflow_hydraulic.moves import after_all
 from mlflow_hydraulic.plan import Action
 from mlflow_hydraulic.prospect import foresee
-from mlflow_hydraulic.web.acting import Act, lacking, registrar
+from mlflow_hydraulic.web.acts.acting import Act, lacking, registrar
 from mlflow_hydraulic.web.ask import Ask
 
 

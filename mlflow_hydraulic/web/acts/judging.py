@@ -8,7 +8,7 @@ from mlflow_hydraulic.errors import NotFound
 from mlflow_hydraulic.evidence import verdicts
 from mlflow_hydraulic.evidence.ledger import Row
 from mlflow_hydraulic.evidence.verdicts import Word
-from mlflow_hydraulic.web.acting import registrar
+from mlflow_hydraulic.web.acts.acting import registrar
 from mlflow_hydraulic.web.ask import Ask
 
 

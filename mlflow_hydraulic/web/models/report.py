@@ -6,19 +6,20 @@ from base64 import b64encode
 
 from mlflow_hydraulic.errors import HydraulicError
 from mlflow_hydraulic.version import VERSION
-from mlflow_hydraulic.web import metadata, models, shell
+from mlflow_hydraulic.web import shell
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.catalogue import Figure
-from mlflow_hydraulic.web.flat import told
-from mlflow_hydraulic.web.sparkline import sparklines
+from mlflow_hydraulic.web.models import metadata, version_facts
+from mlflow_hydraulic.web.models.flat import told
+from mlflow_hydraulic.web.models.sparkline import sparklines
 
 MOST_BYTES = 20_000_000  # of all figures together; the rest are named
 
 
 def written(ask: Ask, model: str, number: int) -> str:
     """The report on a version, with the comments and deployments of this moment."""
-    details = models.details(ask, model, number)
-    files = models.files(ask, model, number)
+    details = version_facts.details(ask, model, number)
+    files = version_facts.files(ask, model, number)
     problems = list(files.problems)
     shown = {
         "version": details.version,
@@ -47,7 +48,7 @@ def _figures(ask: Ask, model: str, number: int, figures: list[Figure], problems:
             if (figure.bytes or 0) > left:
                 problems.append(f"figure {figure.path}: left out, the report would be larger than {MOST_BYTES} bytes")
             else:
-                content = models.catalogue(ask).image(model, number, figure.path)
+                content = version_facts.catalogue(ask).image(model, number, figure.path)
         except HydraulicError as error:
             problems.append(f"figure {figure.path}: {error}")
         left -= len(content)

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from mlflow_hydraulic.web import models
 from mlflow_hydraulic.web.ask import Ask
 from mlflow_hydraulic.web.catalogue import Card, Line, Version
-from mlflow_hydraulic.web.flat import told
+from mlflow_hydraulic.web.models import version_facts
+from mlflow_hydraulic.web.models.flat import told
 
 HIGHER = re.compile(r"accuracy|f1|auc|precision|recall|r2|score$|specificity|sensitivity|coverage")
 LOWER = re.compile(r"loss|error|brier|(^|[/_.-])(ece|mse|rmse|mae|mape|rmsle|deviance)($|[/_.-])|(_low|_high)?/?time")
@@ -21,8 +21,8 @@ LOWER = re.compile(r"loss|error|brier|(^|[/_.-])(ece|mse|rmse|mae|mape|rmsle|dev
 class Pair(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which two versions. other: the registered model of the right one; "" for the same. only: "differences", or ""."""
 
-    left: Annotated[int, Meta(ge=1, le=models.MOST_VERSIONS)] = 0
-    right: Annotated[int, Meta(ge=1, le=models.MOST_VERSIONS)] = 0
+    left: Annotated[int, Meta(ge=1, le=version_facts.MOST_VERSIONS)] = 0
+    right: Annotated[int, Meta(ge=1, le=version_facts.MOST_VERSIONS)] = 0
     other: Annotated[str, Meta(max_length=256)] = ""
     only: Annotated[str, Meta(max_length=20)] = ""
 
@@ -62,11 +62,13 @@ def compare(ask: Ask, model: str, pair: Pair) -> Compared:
     """Both versions, all groups; with only="differences" what is alike is left out."""
     other = pair.other or model
     if other != model:
-        models.require_view(ask, other)
-    known = models.catalogue(ask)
+        version_facts.require_view(ask, other)
+    known = version_facts.catalogue(ask)
     left, right = known.version(model, pair.left), known.version(other, pair.right)
     problems = list[str]()
-    cards = [models.card(ask, name, number, problems) for name, number in ((model, pair.left), (other, pair.right))]
+    cards = [
+        version_facts.card(ask, name, number, problems) for name, number in ((model, pair.left), (other, pair.right))
+    ]
     groups = [
         _group("About", _about(left), _about(right)),
         _group("Parameters", _parameters(left), _parameters(right)),

@@ -1,7 +1,8 @@
 """Rows of the ledger that somebody may see: filtered, newest first, in pages by seq; and all of them, for export.
 
-A row about a project is its members'. One about a model is for whoever may see that model now, or was about it while it
-was in their project. All others are for administrators. Called by the API and the pages of events.
+A row about a project is its members'. One about a model is for whoever may see that very model now, or was about it
+while it was in their project. All others, also those of deleted models, are for administrators. Called by the API and
+the pages of events.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, false, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, literal, or_, select
 
 from mlflow_hydraulic.evidence.ledger import Row
 from mlflow_hydraulic.evidence.queries import Asked, conditions
 from mlflow_hydraulic.evidence.tables import ledger, members, projects
-from mlflow_hydraulic.people.members import MODEL_TAGS, PROJECT_TAG
+from mlflow_hydraulic.people.members import MODEL_TAGS, MODELS, PROJECT_TAG
 from mlflow_hydraulic.people.takes import JOINS
 from mlflow_hydraulic.people.visible import visible
 from mlflow_hydraulic.web.ask import Ask
@@ -99,7 +100,17 @@ def _projects(ask: Ask, connection: Connection) -> dict[str, str]:
 
 
 def _model(ask: Ask) -> ColumnElement[bool]:
-    return visible(ask.who, ask.house.accounts.readable(ask.who), ask.house.workspace, ledger.c.model)
+    """About a model that is there now and that the caller may see: a name that was deleted is in no project any more,
+    and what was said of its bearer is not for whoever takes it."""
+    workspace, later = ask.house.workspace, ledger.alias("later")
+    there = ledger.c.model.in_(select(MODELS.c.name).where(MODELS.c.workspace == workspace))
+    ended = exists().where(
+        later.c.verb.in_(ENDS),
+        later.c.workspace == workspace,
+        later.c.subject == literal("models:/") + ledger.c.model,
+        later.c.seq >= ledger.c.seq,
+    )
+    return and_(there, ~ended, visible(ask.who, ask.house.accounts.readable(ask.who), workspace, ledger.c.model))
 
 
 def _about(ask: Ask, connection: Connection, some: dict[str, str]) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ from mlflow_hydraulic.scoring.dialects.seldon import SeldonDialect
 from mlflow_hydraulic.scoring.dialects.tutorial import TutorialDialect
 from mlflow_hydraulic.scoring.dialects.v2 import V2Dialect
 from mlflow_hydraulic.scoring.values import Dialect, ModelCard
-from mlflow_hydraulic.web.ways import DIALECTS, TITLES, Way
+from mlflow_hydraulic.web.deployments.ways import DIALECTS, TITLES, Way
 
 MAKERS: dict[str, Callable[[ModelCard], Dialect]] = {
     "mlflow": MlflowDialect,

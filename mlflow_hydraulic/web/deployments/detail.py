@@ -24,7 +24,7 @@ from mlflow_hydraulic.evidence.recorded import INITIAL_VERBS, RUNS
 from mlflow_hydraulic.evidence.sight import Part, Said
 from mlflow_hydraulic.web import access
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.deployment_list import ON_ITS_WAY, Line, line_of
+from mlflow_hydraulic.web.deployments.listing import ON_ITS_WAY, Line, line_of
 
 LAST = 500  # rows of the ledger about model and environment that are looked through
 MOST_RAN = 50

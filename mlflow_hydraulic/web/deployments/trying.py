@@ -19,9 +19,9 @@ from urllib3.exceptions import ReadTimeoutError
 from mlflow_hydraulic.errors import BadInput, Failed, Unavailable
 from mlflow_hydraulic.schema import Field, Schema
 from mlflow_hydraulic.scoring.values import ModelCard
-from mlflow_hydraulic.web.model_card import Known
-from mlflow_hydraulic.web.samples import body_of
-from mlflow_hydraulic.web.ways import Way
+from mlflow_hydraulic.web.deployments.model_card import Known
+from mlflow_hydraulic.web.deployments.samples import body_of
+from mlflow_hydraulic.web.deployments.ways import Way
 
 CONNECT_S, READ_S, WHOLE_S = 3.0, 10.0, 15.0
 MOST_BYTES = 1_000_000

@@ -24,7 +24,7 @@ from mlflow_hydraulic.monitor.service_history import read_history
 from mlflow_hydraulic.monitor.sla import ENOUGH_S, sla_of
 from mlflow_hydraulic.record.store import Store
 from mlflow_hydraulic.record.values import Window
-from mlflow_hydraulic.web.scene import Scene
+from mlflow_hydraulic.web.monitoring.scene import Scene
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,17 @@ from mlflow_hydraulic.evidence.spans import spans
 from mlflow_hydraulic.people.rights import Right
 from mlflow_hydraulic.web import access
 from mlflow_hydraulic.web.ask import Ask
-from mlflow_hydraulic.web.catalogue import Card, Catalogue, Figure, Filter, History, Listing, Sibling, Version, media_of
+from mlflow_hydraulic.web.catalogue import (
+    Card,
+    Catalogue,
+    Figure,
+    Filter,
+    History,
+    Listing,
+    Sibling,
+    Version,
+    media_of,
+)
 
 MOST_VERSIONS = 2**31 - 1
 Value = TypeVar("Value")

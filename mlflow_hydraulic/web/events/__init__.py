@@ -1,0 +1,1 @@
+"""The ledger for pages and REST API: rows, files, and whether its chain holds."""

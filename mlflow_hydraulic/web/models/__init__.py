@@ -1,0 +1,1 @@
+"""What the pages and the REST API tell of model versions."""
