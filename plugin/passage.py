@@ -6,11 +6,12 @@ Nothing is asked of a request without a log-in, of a store in a process of one's
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlModelVersionTag
 from sqlalchemy import ColumnElement, Connection, and_, select
 
@@ -136,8 +137,14 @@ def _is(table: Any, workspace: str, model: str) -> ColumnElement[bool]:  # Any: 
 
 
 def _model_in(source: str) -> str:
-    """The model in "models:/name/3", "models:/name/Production" or "models:/name@champion"; "" for something else."""
-    return re.split("[/@]", source.removeprefix("models:/"))[0] if source.startswith("models:/") else ""
+    """The model in "models:/name/3", "models:/name/Production" or "models:/name@champion"; "" for something else.
+
+    By MLflow's own reading, which also takes "models:///name/3" and "MODELS:/name/3".
+    """
+    try:
+        return _parse_model_uri(source).name or ""
+    except MlflowException:
+        return ""
 
 
 def _version_in(source: str) -> tuple[str, int]:
