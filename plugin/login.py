@@ -68,10 +68,13 @@ class MlflowUsers:
                 raise
         log.info("made %r a user of MLflow at the first log-in", name)
 
+    def is_admin(self, name: str) -> bool:
+        return bool(self._auth.store.get_user(name).is_admin)
+
     def set_admin(self, name: str, admin: bool) -> None:
         if name == self._auth.auth_config.admin_username:
             return
-        if bool(self._auth.store.get_user(name).is_admin) != admin:
+        if self.is_admin(name) != admin:
             self._auth.store.update_user(name, is_admin=admin)
             log.info("%r is %s administrator, as the provider's groups say", name, "now an" if admin else "no longer")
 

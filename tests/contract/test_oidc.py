@@ -199,6 +199,17 @@ def test_groups_say_who_may_log_in_and_who_administers(folder: Path, provider: F
     assert go(site.browser(), provider).status_code == 403 and "ds1" not in site.users.admins
 
 
+def test_a_namesake_at_the_provider_is_no_administrator_here(folder: Path, provider: FakeProvider) -> None:
+    provider.claims = {"preferred_username": "admin"}
+    answer = go(site_with(folder, provider).browser(), provider)
+    assert answer.status_code == 403 and "log in with the password" in alert_of(answer)
+    site = site_with(folder, provider, groups_claim="groups", admin_groups=("ops",))
+    for groups, status in (([], 403), (["sales"], 403), (["ops"], 303)):
+        provider.userinfo = {"groups": groups}
+        browser = site.browser()
+        assert go(browser, provider).status_code == status and browser.user() == ("admin" if status == 303 else "")
+
+
 def test_an_address_that_nobody_verified_is_no_name(folder: Path, provider: FakeProvider) -> None:
     site = site_with(folder, provider, username_claim="email", users=("*",))
     provider.claims = {"email": "ds1", "email_verified": False}

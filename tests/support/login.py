@@ -48,7 +48,12 @@ class FakeUsers:
     def add(self, name: str) -> None:
         self.passwords.setdefault(name, "nobody knows it")
 
+    def is_admin(self, name: str) -> bool:
+        return name in self.admins
+
     def set_admin(self, name: str, admin: bool) -> None:
+        if name == "admin":  # as MLflow's configuration names it
+            return
         (self.admins.add if admin else self.admins.discard)(name)
 
 

@@ -162,6 +162,11 @@ class Door:
             users.add(person.name)
         if settings.admin_groups:
             users.set_admin(person.name, bool(person.groups & set(settings.admin_groups)))
+        if users.is_admin(person.name) and not person.groups & set(settings.admin_groups):
+            raise Refused(
+                f"{person.name!r} is an administrator of this server, and its configuration names no group of "
+                f"{settings.label} that makes this account one: log in with the password"
+            )
 
     def _let_in(self, name: str, back: str) -> Response:
         answer = _go(back)

@@ -51,6 +51,10 @@ class Users(Protocol):
         """Make a user with a password that nobody knows; one that is there stays as it is."""
         ...
 
+    def is_admin(self, name: str) -> bool:
+        """Whether this user, who is there, is an administrator."""
+        ...
+
     def set_admin(self, name: str, admin: bool) -> None:
         """Make or unmake an administrator; the one that MLflow's configuration names stays one."""
         ...
