@@ -148,9 +148,10 @@ def _about(version: Version) -> list[tuple[str, str]]:
 
 
 def _parameters(version: Version) -> list[tuple[str, str]]:
+    """Of the run; and of the logged model, where that says something else."""
     of_run = version.run.params if version.run else ()
     return [(tag.key, tag.value) for tag in of_run] + [
-        (f"model: {tag.key}", tag.value) for tag in version.logged_params
+        (f"model: {tag.key}", tag.value) for tag in version.logged_params if tag not in of_run
     ]
 
 
