@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mlflow_hydraulic.bundle.manifest import CERTIFICATE
+from mlflow_hydraulic.bundle.plain_yaml import read_yaml
 from mlflow_hydraulic.errors import BadData, NotFound
 from mlflow_hydraulic.plugin.artifacts import Artifacts
 from mlflow_hydraulic.web.catalogue import Card, Certificate, Column, Figure, Tag, media_of
@@ -31,8 +32,8 @@ def read_card(artifacts: Artifacts) -> Card:
     return Card(
         columns=list(_columns(said.get("signature"))),
         flavors=sorted(map(str, flavors)),
-        certificate=_certificate(artifacts, str(ours["bundle"])) if isinstance(ours.get("bundle"), str) else None,
-        digest=str(ours.get("bundle_digest", "")),
+        certificate=_certificate(artifacts, ours["bundle"]) if _is_within(ours.get("bundle")) else None,
+        digest=digest if isinstance(digest := ours.get("bundle_digest"), str) else "",
     )
 
 
@@ -58,15 +59,19 @@ def read_figures(artifacts: Artifacts) -> list[Figure]:
 
 def read_image(artifacts: Artifacts, path: str) -> bytes:
     """The content of an image by its path; `NotFound` for all that is no image in this folder."""
-    parts = path.split("/")
-    if not media_of(path) or path.startswith("/") or any(part in ("", ".", "..") or "\\" in part for part in parts):
+    if not media_of(path) or not _is_within(path):
         raise NotFound(f"{path!r}: there is no such image among the run's artifacts")
     return artifacts.read(path, LARGEST_IMAGE)
 
 
+def _is_within(path: object) -> bool:
+    """Whether it is a path that stays in the folder that it is looked up in."""
+    return isinstance(path, str) and not any(part in ("", ".", "..") or "\\" in part for part in path.split("/"))
+
+
 def _yaml(content: bytes) -> dict[str, Any]:  # Any: parsed YAML
     try:
-        said = yaml.safe_load(content.decode("utf-8"))
+        said = read_yaml(content.decode("utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadData(MODEL_FILE, f"cannot be read: {type(error).__name__}; log the model again") from error
     if not isinstance(said, dict):

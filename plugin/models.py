@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 import requests
 
 from mlflow_hydraulic.bundle.digest import digest_folder
+from mlflow_hydraulic.bundle.plain_yaml import read_yaml
 from mlflow_hydraulic.deployment import ModelVersion
 from mlflow_hydraulic.errors import BadData, BadInput, Failed, HydraulicError, NotFound, Refused, Unavailable
 
@@ -86,7 +87,7 @@ def check_servable(folder: Path, uri: str) -> None:
     import yaml
 
     try:
-        card = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        card = read_yaml((folder / "MLmodel").read_text(encoding="utf-8"))
         flavors = dict(card["flavors"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BadData(str(folder / "MLmodel"), f"not a readable MLmodel file ({error}): log the model again") from error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from mlflow_hydraulic.clock import utc_now
+from mlflow_hydraulic.errors import BadData
 from mlflow_hydraulic.evidence.ledger import Event, append
 from mlflow_hydraulic.people.rights import Role, Who
+from mlflow_hydraulic.plugin.catalogue_files import read_card
 from tests.support.house import DS1, DS2, TestHouse, add_model, add_project, client, make_house
 
 API = "/api/2.0/hydraulic"
@@ -62,3 +66,36 @@ def test_adding_a_hidden_model_is_answered_as_adding_none(house: TestHouse) -> N
     said = [answer.text.replace("cooler", "NAME").replace("nosuch", "NAME") for answer in answers]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert said[0] == said[1]
+
+
+@dataclass
+class OneFile:
+    """A version's artifacts whose MLmodel is a stranger's. asked: what was read."""
+
+    text: str
+    asked: list[str] = field(default_factory=list)
+
+    def read(self, path: str, most: int) -> bytes:
+        assert len(self.text) < most
+        self.asked.append(path)
+        return self.text.encode()
+
+
+def grown(line: str, rounds: int = 12) -> str:
+    """Some hundred bytes of YAML that mean 9^12 things."""
+    lines = ["a0: &a0 {k: v}"]
+    lines += [f"a{n}: &a{n} {line.format(', '.join([f'*a{n - 1}'] * 9))}" for n in range(1, rounds)]
+    return "\n".join([*lines, f"flavors: {{hydraulic: {{bundle_digest: *a{rounds - 1}}}}}\n"])
+
+
+def test_a_short_mlmodel_does_not_grow_in_the_server() -> None:
+    assert read_card(OneFile(grown("[{}]"))).digest == ""  # type: ignore[arg-type]  # of artifacts it is read alone
+    with pytest.raises(BadData, match="cannot be read"):
+        read_card(OneFile(grown("{{<<: [{}]}}")))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bundle", ["../../../other/bundle", "/etc", "a/../b", "", "a\\..\\b"])
+def test_an_mlmodel_leads_nowhere_else(bundle: str) -> None:
+    files = OneFile(json.dumps({"flavors": {"hydraulic": {"bundle": bundle}}}))
+    assert read_card(files).certificate is None  # type: ignore[arg-type]
+    assert files.asked == ["MLmodel"]

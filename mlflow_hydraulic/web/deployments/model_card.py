@@ -17,6 +17,7 @@ import numpy as np
 
 from mlflow_hydraulic.bundle.digest import digest_folder
 from mlflow_hydraulic.bundle.manifest import DRIFT
+from mlflow_hydraulic.bundle.plain_yaml import read_yaml
 from mlflow_hydraulic.bundle.read import read_bundle
 from mlflow_hydraulic.deployment import ModelVersion
 from mlflow_hydraulic.errors import HydraulicError, NotFound
@@ -104,7 +105,7 @@ def schema_of(folder: Path) -> Schema:
 
     try:
         text = (folder / "MLmodel").read_text(encoding="utf-8")
-        signature = (yaml.safe_load(text) or {}).get("signature") or {}
+        signature = (read_yaml(text) or {}).get("signature") or {}
         columns = json.loads(signature.get("inputs") or "[]")
         fields = tuple(_fields(columns))
     except (OSError, ValueError, yaml.YAMLError, TypeError, AttributeError, KeyError, IndexError) as error:
