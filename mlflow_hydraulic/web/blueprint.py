@@ -7,14 +7,17 @@ MLflow does, checks the right that page or route declares, and calls it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 from flask import Blueprint, Flask, Response, current_app, redirect, request
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from mlflow_hydraulic.errors import BadInput, HydraulicError, NotFound
+from mlflow_hydraulic.errors import BadInput, HydraulicError, NotFound, Unavailable
 from mlflow_hydraulic.web import access, guard, shell
 from mlflow_hydraulic.web.answers import code_of, told
 from mlflow_hydraulic.web.ask import Ask
@@ -65,7 +68,11 @@ def install(app: Flask, house: House, authenticate: Authenticate, door: Door | N
     def answer() -> Any:  # Any: whatever Flask takes for a response
         if request.blueprint != NAME or request.url_rule is None:
             return None
-        refused = guard.refuse() or (None if request.endpoint in PUBLIC else authenticate())
+        try:
+            with _database():
+                refused = guard.refuse() or (None if request.endpoint in PUBLIC else authenticate())
+        except _Away as error:
+            refused = _plain(error)
         if refused is not None:
             return guard.secured(refused)
         if request.method == "OPTIONS":  # Flask's own answer: the view would act
@@ -90,20 +97,39 @@ def _refuse_unkeepable(ask: Ask, path: Mapping[str, str]) -> None:
         raise BadInput(f"{REASON_HEADER} holds a NUL character: leave it out")
 
 
+class _Away(Unavailable):
+    """The database does not answer."""
+
+
+def _plain(error: HydraulicError) -> Response:
+    return Response(f"{error}\n", status=code_of(error)[0], mimetype="text/plain")
+
+
+@contextmanager
+def _database() -> Iterator[None]:
+    """A database that is away or stays locked is no fault of the request's: 503, and the log has the cause."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        log.exception("%s %s: the database does not answer", request.method, request.path)
+        raise _Away("the database does not answer for now: try again; the server's log has the cause") from error
+
+
 def _answering(house: House, route: Route) -> Callable[..., Response]:
     """The view function of one REST route."""
 
     def view(**path: str) -> Response:
         try:
-            ask = _ask(house)
-            _refuse_unkeepable(ask, path)
-            access.check(ask, route.right, path)
-            given: dict[str, Any] = dict(path)
-            if "body" in route.hints:
-                given["body"] = _body(route.hints["body"])
-            if "query" in route.hints:
-                given["query"] = _query(route.hints["query"])
-            result = route.handler(ask, **given)
+            with _database():
+                ask = _ask(house)
+                _refuse_unkeepable(ask, path)
+                access.check(ask, route.right, path)
+                given: dict[str, Any] = dict(path)
+                if "body" in route.hints:
+                    given["body"] = _body(route.hints["body"])
+                if "query" in route.hints:
+                    given["query"] = _query(route.hints["query"])
+                result = route.handler(ask, **given)
         except HydraulicError as error:
             return _json(told(error), code_of(error)[0])
         if isinstance(result, Sent):
@@ -118,6 +144,8 @@ def _answering(house: House, route: Route) -> Callable[..., Response]:
 def _body(kind: Any) -> Any:  # Any: a Struct's type and its value
     if request.mimetype != "application/json":
         raise BadInput(f"Content-Type {request.mimetype!r}: send JSON as application/json")
+    if (request.content_length or 0) > MOST_BODY:
+        raise BadInput(f"the body has {request.content_length} bytes: {MOST_BODY} is the most")
     data = request.get_data(cache=False)
     if len(data) > MOST_BODY:
         raise BadInput(f"the body has {len(data)} bytes: {MOST_BODY} is the most")
@@ -155,14 +183,17 @@ def _showing(house: House, page: Page) -> Callable[..., Response]:
     """The view function of one page."""
 
     def view(**path: str) -> Response:
-        ask = _ask(house)
         try:
-            _refuse_unkeepable(ask, path)
-            access.check(ask, page.right, path)
-            given: dict[str, Any] = dict(path)
-            if "query" in page.hints:
-                given["query"] = _query(page.hints["query"])
-            return Response(shell.render(ask, page, page.handler(ask, **given)), mimetype="text/html")
+            with _database():
+                ask = _ask(house)
+                _refuse_unkeepable(ask, path)
+                access.check(ask, page.right, path)
+                given: dict[str, Any] = dict(path)
+                if "query" in page.hints:
+                    given["query"] = _query(page.hints["query"])
+                return Response(shell.render(ask, page, page.handler(ask, **given)), mimetype="text/html")
+        except _Away as error:  # the frame around a page asks the database too
+            return _plain(error)
         except HydraulicError as error:
             return Response(shell.render_error(ask, error), status=code_of(error)[0], mimetype="text/html")
 
