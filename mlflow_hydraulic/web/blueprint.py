@@ -97,6 +97,18 @@ def _refuse_unkeepable(ask: Ask, path: Mapping[str, str]) -> None:
         raise BadInput(f"{REASON_HEADER} holds a NUL character: leave it out")
 
 
+def _called(ask: Ask, declared: Route | Page, path: Mapping[str, str]) -> Any:  # Any: what the handler gives
+    """What the handler answers, once the right was checked and what was sent was read."""
+    _refuse_unkeepable(ask, path)
+    access.check(ask, declared.right, path)
+    given: dict[str, Any] = dict(path)
+    if "body" in declared.hints:
+        given["body"] = _body(declared.hints["body"])
+    if "query" in declared.hints:
+        given["query"] = _query(declared.hints["query"])
+    return declared.handler(ask, **given)
+
+
 class _Away(Unavailable):
     """The database does not answer."""
 
@@ -121,15 +133,7 @@ def _answering(house: House, route: Route) -> Callable[..., Response]:
     def view(**path: str) -> Response:
         try:
             with _database():
-                ask = _ask(house)
-                _refuse_unkeepable(ask, path)
-                access.check(ask, route.right, path)
-                given: dict[str, Any] = dict(path)
-                if "body" in route.hints:
-                    given["body"] = _body(route.hints["body"])
-                if "query" in route.hints:
-                    given["query"] = _query(route.hints["query"])
-                result = route.handler(ask, **given)
+                result = _called(_ask(house), route, path)
         except HydraulicError as error:
             return _json(told(error), code_of(error)[0])
         if isinstance(result, Sent):
@@ -186,12 +190,7 @@ def _showing(house: House, page: Page) -> Callable[..., Response]:
         try:
             with _database():
                 ask = _ask(house)
-                _refuse_unkeepable(ask, path)
-                access.check(ask, page.right, path)
-                given: dict[str, Any] = dict(path)
-                if "query" in page.hints:
-                    given["query"] = _query(page.hints["query"])
-                return Response(shell.render(ask, page, page.handler(ask, **given)), mimetype="text/html")
+                return Response(shell.render(ask, page, _called(ask, page, path)), mimetype="text/html")
         except _Away as error:  # the frame around a page asks the database too
             return _plain(error)
         except HydraulicError as error:
