@@ -17,9 +17,9 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from mlflow_hydraulic.bindings import Environment
 from mlflow_hydraulic.evidence.ledger import Event
-from mlflow_hydraulic.people import members
-from mlflow_hydraulic.people.rights import Right, Role, Who, refusal
-from mlflow_hydraulic.people.takes import FACT, JOINS, rights_for
+from mlflow_hydraulic.people import members, names
+from mlflow_hydraulic.people.rights import Right, Role, Who, refusal, roles_with
+from mlflow_hydraulic.people.takes import FACT, JOINS, NAMED, rights_for
 from mlflow_hydraulic.plugin.caller import Caller
 from mlflow_hydraulic.plugin.changes import Change
 from mlflow_hydraulic.policy import Policy
@@ -48,6 +48,8 @@ class Passage:
         concerned = self._projects(change)
         if change.verb == "register":
             said += self._source(change)
+        if change.verb in (NAMED, "rename model"):
+            said += self._inherited(change)
         wanted = sorted(rights_for(change.verb, touched, self.environments))
         return [*said, *(one for project in concerned for one in self._lacking(change, project, wanted))]
 
@@ -113,6 +115,17 @@ class Passage:
         if not project or self._role(change.workspace, project) is not None:
             return []
         return [f"model {source!r} is not there, or not shared with {self.who.actor!r}"]
+
+    def _inherited(self, change: Change) -> list[str]:
+        """What is on record of a name is its next bearer's: it stays with the project that had it."""
+        project = names.left_by(self.connection, change.workspace, str(change.after), self.who.actor)
+        role = self._role(change.workspace, project) if project else None
+        if project is None or (role and Right.MODELS in role.rights):
+            return []
+        return [
+            f"the name {change.after!r} was that of a model in a project: to take it takes {roles_with(Right.MODELS)} "
+            f"there, or an administrator; take another name"
+        ]
 
     def _is_copied(self, change: Change) -> bool:
         """Whether the tag came with a copy of a version, which MLflow makes with all of the tags that were on it."""

@@ -21,7 +21,7 @@ from sqlalchemy.orm.attributes import get_history
 
 from mlflow_hydraulic.evidence.recorded import stage_subject, tag_subject
 from mlflow_hydraulic.people.members import PROJECT_TAG
-from mlflow_hydraulic.people.takes import FACT, JOINS
+from mlflow_hydraulic.people.takes import FACT, JOINS, NAMED
 from mlflow_hydraulic.plugin.changes import Change
 from mlflow_hydraulic.plugin.registry import IS_PROMPT
 from mlflow_hydraulic.registry import INTENT_TAGS, TAG_PREFIX
@@ -93,6 +93,11 @@ def _version_described(_mapper: Mapper[Any], _connection: Connection, target: An
     if get_history(target, "description").has_changes():
         subject = stage_subject(target.name, target.version)
         _note(target, "describe", subject, after=target.description, version=target.version)
+
+
+@event.listens_for(SqlRegisteredModel, "after_insert")
+def _model_made(_mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _note(target, NAMED, f"models:/{target.name}", after=target.name)
 
 
 @event.listens_for(SqlRegisteredModel, "after_update")

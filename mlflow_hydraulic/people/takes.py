@@ -12,6 +12,7 @@ from mlflow_hydraulic.people.rights import Right
 
 JOINS = "project"  # the verb of the ledger for what joins or leaves a project, and for what becomes of the project
 FACT = "fact"
+NAMED = "create model"
 OF_MODELS = ("register", "delete version", "delete model", "rename model", JOINS)
 
 

@@ -221,6 +221,32 @@ def test_a_copy_takes_leave_to_see_the_original(registry: Registry) -> None:
         registry.store.create_model_version(LOOSE, f"models:/{MODEL}/1")
 
 
+def test_the_name_of_a_hidden_model_is_nobody_elses_when_it_is_free(registry: Registry) -> None:
+    """What is on record under it, its requests among that, would be whose it is."""
+    with registry.request("owner"):
+        registry.store.rename_registered_model(MODEL, "renamed")
+        registry.store.create_registered_model("deleted", [RegisteredModelTag(PROJECT_TAG, "cooling")])
+        registry.store.delete_registered_model("deleted")
+    for name in (MODEL, "deleted"):
+        for user in ("stranger", "reader"):
+            with registry.request(user), pytest.raises(RefusedMove, match="take another name"):
+                registry.store.create_registered_model(name)
+            with registry.request(user), pytest.raises(RefusedMove, match="take another name"):
+                registry.store.rename_registered_model(LOOSE, name)
+    assert told(registry.rows()[-1]).startswith("refused: reader asked rename model of models:/loose, but the name")
+    with registry.request("contributor"):
+        registry.store.create_registered_model("deleted")
+    with registry.request("stranger"):
+        registry.store.delete_registered_model("deleted")  # it was in no project this time
+        registry.store.create_registered_model("deleted")
+    Office(engine=registry.store.engine, workspace="default", by="owner", now=utc_now()).delete("cooling")
+    Office(engine=registry.store.engine, workspace="default", by="stranger", now=utc_now()).create("cooling")
+    with registry.request("stranger"), pytest.raises(RefusedMove, match="take another name"):
+        registry.store.create_registered_model(MODEL)
+    with registry.request("owner"):  # who gave the name up takes it again
+        registry.store.create_registered_model(MODEL)
+
+
 def test_a_role_that_ends_ends_at_once(registry: Registry) -> None:
     office = Office(engine=registry.store.engine, workspace="default", by="owner", now=utc_now())
     with registry.request("contributor"):
