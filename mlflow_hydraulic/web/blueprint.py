@@ -177,7 +177,8 @@ def _json(value: object, status: int) -> Response:
 def _sent(file: Sent) -> Response:
     response = Response(file.content, mimetype=file.media)
     if file.filename:
-        response.headers.set("Content-Disposition", "attachment", filename=file.filename)
+        name = "".join(letter if letter.isprintable() else "_" for letter in file.filename)  # no line ends in headers
+        response.headers.set("Content-Disposition", "attachment", filename=name)
     if file.policy:
         response.headers["Content-Security-Policy"] = file.policy
     return response
