@@ -135,9 +135,10 @@ def _open_store(store_uri: str) -> Any:  # Any: MLflow's store types are not typ
 
 
 def _with_auth(app: Flask) -> Any:
-    from mlflow_hydraulic.plugin import sharing
+    from mlflow_hydraulic.plugin import logged_models, sharing
 
     sharing.install(_auth())
+    app.after_request(logged_models.withhold)
     made = _auth().create_app(app)
     if made is not app:  # FastAPI around Flask
         made.add_middleware(Around)

@@ -6,13 +6,17 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import flask
 import pytest
 
 from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.errors import BadData
 from mlflow_hydraulic.evidence.ledger import Event, append
 from mlflow_hydraulic.people.rights import Role, Who
+from mlflow_hydraulic.plugin import logged_models
 from mlflow_hydraulic.plugin.catalogue_files import read_card
+from mlflow_hydraulic.web.blueprint import _sent
+from mlflow_hydraulic.web.route import Sent
 from tests.support.house import DS1, DS2, TestHouse, add_model, add_project, client, make_house
 
 API = "/api/2.0/hydraulic"
@@ -99,3 +103,21 @@ def test_an_mlmodel_leads_nowhere_else(bundle: str) -> None:
     files = OneFile(json.dumps({"flavors": {"hydraulic": {"bundle": bundle}}}))
     assert read_card(files).certificate is None  # type: ignore[arg-type]
     assert files.asked == ["MLmodel"]
+
+
+def test_a_file_of_a_model_whose_name_has_line_ends_is_sent() -> None:
+    with flask.Flask("tests").test_request_context():
+        for name in ("a\rSet-Cookie: b=c", "a\nb", "a\u2028b", "é\x00"):
+            said = _sent(Sent(content=b"", media="text/html", filename=f"{name}.html")).headers["Content-Disposition"]
+            assert said.startswith("attachment; filename") and said.isprintable()
+
+
+def test_the_names_of_hidden_models_are_left_out_of_logged_models() -> None:
+    versions = [{"name": "hidden", "version": 1}, {"name": "shown", "version": 2}]
+    said = {"model": {"info": {"tags": [{"key": "mlflow.modelVersions", "value": json.dumps(versions)}]}}}
+    logged_models.without([said], lambda name: name == "hidden")
+    assert said["model"]["info"]["tags"][0]["value"] == json.dumps(versions[1:])
+    for text in ("", "no JSON", "7", '["hidden"]'):  # a tag that somebody wrote by hand
+        tag = {"key": "mlflow.modelVersions", "value": text}
+        logged_models.without(tag, lambda name: True)
+        assert tag["value"] == text

@@ -5,6 +5,7 @@ MLflow's default permission is READ, so that by MLflow alone ds2 would see all o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -196,7 +197,7 @@ def test_nobody_forges_what_runs(ds1: Person, server: Server) -> None:
     tag = {"name": SECRET, "version": "1", "key": "hydraulic.prod.state", "value": "healthy"}
     refused = ds1.ask("POST", f"{MLFLOW}/model-versions/set-tag", tag)
     assert refused.status_code == 403
-    assert "the controller's" in refused.text
+    assert "told by the controller" in refused.text
     Person(server, "").done("POST", f"{MLFLOW}/model-versions/set-tag", tag)
 
 
@@ -205,3 +206,19 @@ def test_a_version_of_a_hidden_one_is_not_made(ds2: Person) -> None:
     copied = {"name": "mine-of-ds2", "source": f"models:/{SECRET}/1"}
     assert ds2.ask("POST", f"{MLFLOW}/model-versions/create", copied).status_code == 403
     assert "mine-of-ds2" not in ds2.versions()
+
+
+def test_a_logged_model_does_not_name_the_hidden_ones_made_of_it(ds1: Person, ds2: Person) -> None:
+    """MLflow lists them in a tag of the logged model, which whoever may read the experiment sees."""
+    experiment = ds1.done("POST", f"{MLFLOW}/experiments/create", {"name": "logged"})["experiment_id"]
+    made = ds1.done("POST", f"{MLFLOW}/logged-models", {"experiment_id": experiment, "name": "logged"})
+    logged = made["model"]["info"]["model_id"]
+    for model in (SECRET, OPEN):
+        version = {"name": model, "source": f"models:/{logged}", "model_id": logged}
+        ds1.done("POST", f"{MLFLOW}/model-versions/create", version)
+    for person, told_of in ((ds1, {SECRET, OPEN}), (ds2, {OPEN})):
+        one = person.done("GET", f"{MLFLOW}/logged-models/{logged}")
+        found = person.done("POST", f"{MLFLOW}/logged-models/search", {"experiment_ids": [experiment]})
+        for said in (one["model"], found["models"][0]):
+            tags = {tag["key"]: tag["value"] for tag in said["info"]["tags"]}
+            assert {version["name"] for version in json.loads(tags["mlflow.modelVersions"])} == told_of, person.name
