@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlflow_hydraulic.clock import utc_now
 from mlflow_hydraulic.configuration import read_configuration
 from mlflow_hydraulic.monitor.configured import read_monitoring
+from mlflow_hydraulic.people.projects import Office
 from mlflow_hydraulic.people.rights import Who
 from mlflow_hydraulic.people.visible import Readable
 from mlflow_hydraulic.plugin import catalogue
+from mlflow_hydraulic.plugin.caller import caller
 from mlflow_hydraulic.plugin.files import ServersFiles
 from mlflow_hydraulic.plugin.grants import readable_models
 from mlflow_hydraulic.plugin.login import set_up
@@ -22,6 +25,7 @@ from mlflow_hydraulic.web.house import House
 
 if TYPE_CHECKING:
     from flask import Flask, Response
+    from sqlalchemy import Engine
 
 
 class NoAccounts:
@@ -60,6 +64,11 @@ class BasicAuth:
         g.mlflow_authenticated_user = found.username
         return None
 
+    @property
+    def store(self) -> Any:
+        """MLflow's users."""
+        return self._auth.store
+
     def who(self) -> Who:
         from flask import g
 
@@ -75,6 +84,19 @@ class BasicAuth:
 
     def readable(self, who: Who) -> Readable:
         return Readable() if who.everywhere else readable_models(self._auth, who.name)
+
+
+def forget_deleted(store: Any, engine: Engine) -> None:  # Any: MLflow's user store, which is untyped
+    """Have the user store end a user's memberships with the user: the name may be somebody else's later."""
+    delete_user: Callable[[str], None] = store.delete_user
+
+    def delete_and_forget(username: str) -> None:
+        store.get_user(username)  # raises where there is none
+        office = Office(engine=engine, workspace="default", by=caller().name, now=utc_now(), reason="user deleted")
+        office.forget(username)
+        delete_user(username)
+
+    store.delete_user = delete_and_forget
 
 
 def add_pages(app: Flask, *, authenticated: bool) -> None:
@@ -104,4 +126,5 @@ def add_pages(app: Flask, *, authenticated: bool) -> None:
     if not isinstance(accounts, BasicAuth):
         install(app, house, lambda: None)
         return
+    forget_deleted(accounts.store, engine)
     install(app, house, accounts.authenticate, set_up(app, engine, house.prefix))

@@ -127,6 +127,22 @@ class Office:
             connection.execute(delete(members).where(_member(key, user)))
             self._say(connection, name, user, held, None)
 
+    def forget(self, user: str) -> list[str]:
+        """End all memberships of a user who is deleted, and return the projects: who gets the name later is another.
+
+        A project that loses its only owner so is the administrators' to give away.
+        """
+        joined = select(projects.c.id, projects.c.name, members.c.role).join(
+            members, members.c.project == projects.c.id
+        )
+        with self._alone() as connection:
+            mine = joined.where(projects.c.workspace == self.workspace, members.c.user == user)
+            found = connection.execute(mine.order_by(projects.c.name)).all()
+            for key, name, role in found:
+                connection.execute(delete(members).where(_member(key, user)))
+                self._say(connection, name, user, Role(role), None)
+        return [name for _, name, _ in found]
+
     @contextmanager
     def _alone(self) -> Iterator[Connection]:
         with self.engine.begin() as connection:

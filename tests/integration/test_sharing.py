@@ -222,3 +222,17 @@ def test_a_logged_model_does_not_name_the_hidden_ones_made_of_it(ds1: Person, ds
         for said in (one["model"], found["models"][0]):
             tags = {tag["key"]: tag["value"] for tag in said["info"]["tags"]}
             assert {version["name"] for version in json.loads(tags["mlflow.modelVersions"])} == told_of, person.name
+
+
+def test_who_gets_the_name_of_a_deleted_user_gets_nothing_else(ds1: Person, server: Server) -> None:
+    admin, users, member = Person(server, ""), "/api/2.0/mlflow/users", {"username": "ds9"}
+    for seen in (True, False):
+        admin.done("POST", f"{users}/create", {**member, "password": "a password of ds9"})
+        if seen:
+            ds1.done("POST", f"{OURS}/projects/cooling/members", {"user": "ds9", "role": "owner"})
+        login = ("ds9", "a password of ds9")
+        answer = requests.get(f"{server.uri}{OURS}/projects/cooling", auth=login, timeout=60)
+        assert answer.status_code == (200 if seen else 404)
+        admin.done("DELETE", f"{users}/delete", member)
+    rows = ds1.done("GET", f"{OURS}/projects/cooling/events", {"verb": "member"})["events"]
+    assert (rows[0]["actor"], rows[0]["before"]["user"], rows[0]["after"]) == ("admin", "ds9", None)
