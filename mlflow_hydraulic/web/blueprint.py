@@ -32,6 +32,7 @@ API = "/api/2.0/hydraulic"
 AJAX = "/ajax-api/2.0/hydraulic"
 PAGES_AT = "/hydraulic"
 REASON_HEADER = "X-Hydraulic-Reason"
+LONGEST_REASON = 2000  # characters
 MOST_BODY = 1_000_000  # bytes
 log = logging.getLogger("hydraulic.web")
 
@@ -86,7 +87,8 @@ PUBLIC = (f"{NAME}.static", f"{NAME}.{plotly.ENDPOINT}", *(f"{NAME}.{endpoint}" 
 
 
 def _ask(house: House) -> Ask:
-    return Ask(house=house, who=house.accounts.who(), reason=unquote(request.headers.get(REASON_HEADER, "")))
+    reason = unquote(request.headers.get(REASON_HEADER, ""))[:LONGEST_REASON]  # as the registry's gate cuts it
+    return Ask(house=house, who=house.accounts.who(), reason=reason)
 
 
 def _refuse_unkeepable(ask: Ask, path: Mapping[str, str]) -> None:

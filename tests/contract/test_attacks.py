@@ -15,7 +15,7 @@ from mlflow_hydraulic.evidence.ledger import Event, append
 from mlflow_hydraulic.people.rights import Role, Who
 from mlflow_hydraulic.plugin import logged_models
 from mlflow_hydraulic.plugin.catalogue_files import read_card
-from mlflow_hydraulic.web.blueprint import _sent
+from mlflow_hydraulic.web.blueprint import _ask, _sent
 from mlflow_hydraulic.web.route import Sent
 from tests.support.house import DS1, DS2, TestHouse, add_model, add_project, client, make_house
 
@@ -121,3 +121,8 @@ def test_the_names_of_hidden_models_are_left_out_of_logged_models() -> None:
         tag = {"key": "mlflow.modelVersions", "value": text}
         logged_models.without(tag, lambda name: True)
         assert tag["value"] == text
+
+
+def test_a_reason_is_no_place_for_a_book(house: TestHouse) -> None:
+    with flask.Flask("tests").test_request_context(headers={"X-Hydraulic-Reason": "%C3%A9" * 9000}):
+        assert _ask(house).reason == "é" * 2000
