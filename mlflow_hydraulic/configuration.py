@@ -12,10 +12,12 @@ steps = [5, 25, 50]
 allow = ["ds1", "role:operator"]
 reason_required = true
 validated = true                        # only versions that somebody else than their trainer approved
+validators = ["ds9"]                    # and one of these
 closed = [{ days = ["sat", "sun"] }]
 [policy]
 protected_aliases = ["champion"]
 protected_by = ["role:operator"]
+project_roles = false                   # whether operators of the model's project are operators here
 [roles]
 operator = ["ds1"]
 """
@@ -36,7 +38,7 @@ from mlflow_hydraulic.policy import Policy, Rule, Window
 from mlflow_hydraulic.promotion import successors
 
 ENVIRONMENT_KEYS = ("target", "namespace", "champion", "challenger", "models", "promotes_from", "kubernetes", "canary")
-RULE_KEYS = ("allow", "reason_required", "not_the_trainer", "validated", "closed")
+RULE_KEYS = ("allow", "reason_required", "not_the_trainer", "validated", "validators", "closed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ def _environment(name: str, table: Any, base: Environment | None) -> Environment
 def _policy(tables: Mapping[str, Any], environments: set[str]) -> Policy:
     table = typed.table("policy", tables.get("policy", {}))
     lists = ("protected_aliases", "protected_by")
-    given = typed.known("policy", table, (*sorted(environments), *lists))
+    given = typed.known("policy", table, (*sorted(environments), *lists, "project_roles"))
     rules = dict(Policy().rules)
     for name in environments & set(given):
         rules[name] = _rule(f"policy.{name}", given[name], rules.get(name, Rule()))
@@ -117,20 +119,24 @@ def _policy(tables: Mapping[str, Any], environments: set[str]) -> Policy:
         for user in typed.texts(f"roles.{role}", users):
             roles[user] = (*roles.get(user, ()), role)
     aliases = {key: typed.texts(f"policy.{key}", given[key]) for key in lists if key in given}
-    return Policy(rules=rules, roles=roles, **aliases)
+    counted = typed.truth("policy.project_roles", given.get("project_roles", False))
+    return Policy(rules=rules, roles=roles, project_roles=counted, **aliases)
 
 
 def _rule(where: str, table: Any, base: Rule) -> Rule:
     given = typed.known(where, typed.table(where, table), RULE_KEYS)
     values: dict[str, Any] = {}
     for key, value in given.items():
-        if key == "allow":
+        if key in ("allow", "validators"):
             values[key] = typed.texts(f"{where}.{key}", value)
         elif key == "closed":
             values[key] = tuple(_window(f"{where}.closed", window) for window in typed.items(f"{where}.closed", value))
         else:
             values[key] = typed.truth(f"{where}.{key}", value)
-    return replace(base, **values)
+    rule = replace(base, **values)
+    if "validators" in given and not rule.validated:
+        raise BadInput(f"{where}.validators: nobody asks them: write validated = true beside it")
+    return rule
 
 
 def _window(where: str, table: Any) -> Window:

@@ -50,23 +50,30 @@ class Rule:
     not_the_trainer: who trained a version does not bring it in; taking out is free. Only as good as the user of the
     version's run, which MLflow takes from the client that logs it: a rule among colleagues, not against a forger.
     validated: only a version enters whose last verdict is "approved", by somebody who is known and did not train it.
+    validators: whose verdict counts, written as `allow`; roles in projects are given by whoever makes the project.
     """
 
     allow: tuple[str, ...] = (ANYBODY,)
     reason_required: bool = False
     not_the_trainer: bool = False
     validated: bool = False
+    validators: tuple[str, ...] = (ANYBODY,)
     closed: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Rules by environment, roles by user, and aliases that only `protected_by` may move, bound or not."""
+    """Rules by environment, roles by user, and aliases that only `protected_by` may move, bound or not.
+
+    project_roles: whether a role in the model's project counts as one of `roles`. Whoever makes a project gives its
+    roles, so it is no by default: then only the configuration says who is an operator.
+    """
 
     rules: Mapping[str, Rule] = field(default_factory=lambda: {"prod": Rule(reason_required=True)})
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     protected_aliases: tuple[str, ...] = ()
     protected_by: tuple[str, ...] = ()
+    project_roles: bool = False
 
     @property
     def asks_for_verdicts(self) -> bool:
@@ -165,7 +172,7 @@ def _objections(move: Move, environment: Environment, rule: Rule, policy: Policy
     if rule.not_the_trainer and enters(move, environment):
         reasons += _not_a_second_person(move, where)
     if rule.validated and enters(move, environment):
-        reasons += _not_validated(move, where)
+        reasons += _not_validated(move, where) or _no_validator(move, where, rule, policy)
     reasons += [f"{where} is closed for changes {window}" for window in rule.closed if window.holds(move.now)]
     return reasons
 
@@ -197,6 +204,10 @@ def _not_validated(move: Move, where: str) -> list[str]:
     if move.validator == move.trainer:
         return [f"{asks}, by somebody who did not train it: {move.validator!r} trained version {move.version}"]
     return []
+
+
+def _no_validator(move: Move, where: str, rule: Rule, policy: Policy) -> list[str]:
+    return _not_listed(move.validator, rule.validators, policy, f"approve versions for {where}")
 
 
 def _not_listed(actor: str, allow: Sequence[str], policy: Policy, what: str) -> list[str]:

@@ -54,8 +54,8 @@ class Passage:
         return [*said, *(one for project in concerned for one in self._lacking(change, project, wanted))]
 
     def policy(self, change: Change, policy: Policy) -> Policy:
-        """`policy` in which the actor's role in the model's project counts as one of theirs."""
-        if self.who.everywhere or not self.who.name:
+        """`policy` in which the actor's role in the model's project counts as theirs, where that is configured."""
+        if not policy.project_roles or self.who.everywhere or not self.who.name:
             return policy
         found = [self._role(change.workspace, project) for project in self._projects(change)]
         mine = tuple(role.value for role in found if role is not None)

@@ -199,6 +199,16 @@ def test_groups_say_who_may_log_in_and_who_administers(folder: Path, provider: F
     assert go(site.browser(), provider).status_code == 403 and "ds1" not in site.users.admins
 
 
+def test_a_namesake_of_the_controller_is_nobody_here(folder: Path, provider: FakeProvider) -> None:
+    provider.claims = {"preferred_username": "hydraulic-controller", "groups": ["ops"]}
+    site = site_with(folder, provider, groups_claim="groups", admin_groups=("ops",))
+    site.users.passwords["hydraulic-controller"] = "of the machine"
+    site.users.admins.add("hydraulic-controller")
+    browser = site.browser()
+    assert go(browser, provider).status_code == 403 and browser.user() == ""
+    assert "hydraulic-controller" in site.users.admins
+
+
 def test_a_namesake_at_the_provider_is_no_administrator_here(folder: Path, provider: FakeProvider) -> None:
     provider.claims = {"preferred_username": "admin"}
     answer = go(site_with(folder, provider).browser(), provider)

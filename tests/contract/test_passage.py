@@ -52,7 +52,9 @@ class Registry:
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "hydraulic.toml").write_text('[policy.prod]\nallow = ["role:operator"]\n')
+    (tmp_path / "hydraulic.toml").write_text(
+        '[policy]\nproject_roles = true\n[policy.prod]\nallow = ["role:operator"]\n'
+    )
     monkeypatch.setattr(users, "is_admin", lambda name: name == "admin")
     engine = make_engine(tmp_path)
     add_project(engine, "cooling", MEMBERS)
@@ -112,6 +114,14 @@ def test_administrators_and_servers_without_a_login_are_free(registry: Registry,
         with registry.request(user) if user is not None else nullcontext():
             if name not in ("rename", "delete"):
                 CHANGES[name][1](registry.store)
+
+
+def test_who_makes_a_project_does_not_make_the_policys_operators(registry: Registry, tmp_path: Path) -> None:
+    """Unless it is configured so, a role that anybody can give in a project of their own meets no `allow`."""
+    (tmp_path / "hydraulic.toml").write_text('[policy.prod]\nallow = ["role:operator"]\n')
+    store = make_store(str(registry.store.engine.url))
+    with registry.request("operator"), pytest.raises(RefusedMove, match="only the role operator may change PROD"):
+        store.transition_model_version_stage(MODEL, 1, "Production", False)
 
 
 def test_prod_takes_promote_and_the_role_counts_for_the_policy(registry: Registry) -> None:

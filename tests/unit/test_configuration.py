@@ -31,11 +31,13 @@ champion = ["stage:Staging"]
 [policy]
 protected_aliases = ["champion"]
 protected_by = ["role:operator", "ds9"]
+project_roles = true
 [policy.prod]
 allow = ["ds1", "role:operator"]
 reason_required = false
 not_the_trainer = true
 validated = true
+validators = ["role:reader"]
 closed = [{ days = ["sat", "sun"] }, { days = ["fri"], start = "18:00", end = 23:30:00 }]
 [policy.stage]
 reason_required = true
@@ -76,6 +78,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 allow=("ds1", "role:operator"),
                 not_the_trainer=True,
                 validated=True,
+                validators=("role:reader",),
                 closed=(
                     Window(days=("sat", "sun")),
                     Window(days=("fri",), start=time(18), end=time(23, 30)),
@@ -86,6 +89,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         roles={"ds1": ("operator", "reader"), "ds2": ("operator",)},
         protected_aliases=("champion",),
         protected_by=("role:operator", "ds9"),
+        project_roles=True,
     )
 
 
@@ -115,6 +119,7 @@ def test_the_presets_rules_are_kept_where_the_file_does_not_speak() -> None:
     ("toml", "message"),
     [
         ('bindings = "nonsense"', "bindings='nonsense': choose one of stages"),
+        ('[policy.prod]\nvalidators = ["ds9"]', "policy.prod.validators: nobody asks them"),
         ("bindings = 3", "bindings=3: must be a text"),
         ("environments = 3", "environments=3: must be a table"),
         ("[environments]\nprod = 3", "environments.prod=3: must be a table"),

@@ -66,6 +66,17 @@ def test_only_what_somebody_else_approved_enters(verdict: str, validator: str, t
     assert judge(leaves, preset("stages"), RULES).allowed
 
 
+def test_only_the_named_validators_verdict_counts() -> None:
+    """Whoever makes a project makes its validators: an organisation names its own."""
+    rule = Rule(validated=True, validators=("ds9", "role:validator"))
+    move = replace(ENTERS, verdict="approved", validator="ds2", trainer="ds1")
+    policy = Policy(rules={"prod": rule})
+    found = judge(move, preset("stages"), policy)
+    assert found.reasons == ("only ds9 or the role validator may approve versions for PROD, not 'ds2'",)
+    assert judge(replace(move, validator="ds9"), preset("stages"), policy).allowed
+    assert judge(move, preset("stages"), replace(policy, roles={"ds2": ("validator",)})).allowed
+
+
 def test_the_gate_asks_for_the_last_verdict(registry: Registry) -> None:
     def refused() -> str:
         shown = registry.post(f"{DEPLOY}/preview", ONE, who=DS2).json

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FORM_S = 3600
 ROUND_TRIP_S = 600  # from here to the provider and back
 LONGEST_FORM = 16_000  # bytes
+OWN = "hydraulic-"  # how the names of controller and monitor begin
 WRONG = "Wrong user or password."
 STALE = "This form was open for too long, or cookies are off: try again."
 ENDPOINTS = ("login_form", "login_send", "login_start", "login_back", "logout_send", "logged_out")
@@ -151,6 +152,8 @@ class Door:
     def _admit(self, provider: Provider, person: Person) -> None:
         """Make the person a user, and an administrator, as [oidc] says; `Refused` where it does not let them in."""
         settings, users = provider.settings, self.gate.users
+        if person.name.startswith(OWN):
+            raise Refused(f"{person.name!r}: names that begin with {OWN!r} are of this server's own accounts")
         if settings.user_groups and not person.groups & {*settings.user_groups, *settings.admin_groups}:
             wanted = ", ".join(settings.user_groups)
             raise Refused(
