@@ -159,5 +159,32 @@ def test_events_are_filtered_as_one_types_and_verified_by_a_click(
     page.wait_for_url("**/events?text=unseen+runs")
     assert 0 < rows.count() < before
     assert page.evaluate("document.activeElement.name") == "text"
+    page.locator("[name=since]").fill("soon")
+    page.get_by_text("It could not be filtered: time 'soon' cannot be read").wait_for()
     page.get_by_role("button", name="Verify now").click()
     page.get_by_text("form one unbroken chain").wait_for()
+
+
+@pytest.mark.parametrize("acted", [True, False])
+def test_a_page_that_follows_an_act_looks_soon_for_what_came_of_it(
+    page: Page, planted_server: tuple[Server, dict[str, str]], acted: bool
+) -> None:
+    server, _ = planted_server
+    page.clock.install()
+    page.goto(f"{server.uri}/hydraulic/projects")
+    page.evaluate("acted => acted && sessionStorage.setItem('hydraulic.toast', 'Done')", acted)
+    page.goto(f"{server.uri}/hydraulic/projects")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    page.clock.run_for(5000)
+    page.evaluate("() => fetch('/hydraulic/static/icon.svg')")  # so that what was asked before it is known
+    assert (f"{server.uri}/hydraulic/projects" in asked) is acted
+
+
+def test_an_act_that_cannot_be_shown_says_why(page: Page, planted_server: tuple[Server, dict[str, str]]) -> None:
+    server, _ = planted_server
+    page.goto(f"{server.uri}/hydraulic/models")
+    link = page.locator("main table a").first
+    link.evaluate("one => { one.pathname = '/hydraulic/models/gone/versions/1/deploy' }")
+    link.click()
+    page.locator("#toasts").get_by_text("there is no model 'gone' here").wait_for()

@@ -29,6 +29,11 @@ function message(answer, text) {
   }
 }
 
+/** What a page of ours that tells of an error says; "" where it is none. */
+export function told(page) {
+  return page.querySelector(".error-page p:not(.error-status)")?.textContent ?? "";
+}
+
 /** Say something for a moment. kind: "good", "bad" or "". */
 export function toast(text, kind = "") {
   const one = document.createElement("p");
@@ -49,9 +54,13 @@ export function toastLater(text) {
   }
 }
 
+/** Whether this page follows an act of the page before: what comes of it shows within moments. */
+export let acted = false;
+
 try {
   const said = sessionStorage.getItem(LATER);
   sessionStorage.removeItem(LATER);
+  acted = Boolean(said);
   if (said) toast(said, "good");
 } catch {
   // no storage: nothing was to be said

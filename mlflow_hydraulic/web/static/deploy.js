@@ -1,5 +1,5 @@
 // Acts as dialogs: a link to a page that shows an act opens it over the page one is on. And the sliders of the editor.
-import { toast } from "./api.js";
+import { toast, told } from "./api.js";
 
 const ACTS = /\/hydraulic\/(models\/[^/]+\/versions\/[^/]+\/deploy|deployments\/[^/]+\/[^/]+\/(delete|rollback))$/;
 
@@ -23,7 +23,7 @@ async function open(link) {
     const answer = await fetch(link.href, { headers: { Accept: "text/html" } });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const act = page.getElementById("act-shown");
-    if (!answer.ok || !act) throw new Error(page.querySelector("main p")?.textContent || `it answered ${answer.status}`);
+    if (!answer.ok || !act) throw new Error(told(page) || `it answered ${answer.status}`);
     await styled(page);
     show(document.adoptNode(act), back);
   } catch (error) {

@@ -1,10 +1,20 @@
 // Parts of a page that are fetched anew: every few seconds (data-refresh), or as one types (data-live).
-import { toast } from "./api.js";
+import { acted, toast, told } from "./api.js";
+
+const SOON_S = 2;
+const FOLLOWED_MS = 30000; // so long after an act one waits to see what comes of it
 
 async function fetched(url, signal) {
   const answer = await fetch(url, { headers: { Accept: "text/html" }, signal });
-  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-  return new DOMParser().parseFromString(await answer.text(), "text/html");
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (!answer.ok) throw new Error(told(page) || `the server answered ${answer.status}`);
+  return page;
+}
+
+/** ms until the section is fetched anew. */
+function pause(section) {
+  const seconds = Number(section.dataset.refresh);
+  return 1000 * (acted && performance.now() < FOLLOWED_MS ? Math.min(seconds, SOON_S) : seconds);
 }
 
 /** Make `old` like `made` with as few changes as can be: focus, open menus and what was typed stay. */
@@ -33,7 +43,7 @@ function attributes(old, made) {
 }
 
 async function refresh(section) {
-  let wait = Number(section.dataset.refresh) * 1000;
+  let wait = 0;
   try {
     if (document.visibilityState === "visible") {
       const made = (await fetched(location.href)).getElementById(section.id);
@@ -45,13 +55,13 @@ async function refresh(section) {
   } catch (error) {
     if (section.dataset.stale === undefined) toast(`This page is no longer fresh: ${error.message}.`, "bad");
     section.dataset.stale = "";
-    wait = Math.max(wait, 10000);
+    wait = 10000;
   }
-  setTimeout(() => refresh(section), wait);
+  setTimeout(() => refresh(section), Math.max(wait, pause(section)));
 }
 
 for (const section of document.querySelectorAll("[data-refresh]")) {
-  setTimeout(() => refresh(section), Number(section.dataset.refresh) * 1000);
+  setTimeout(() => refresh(section), pause(section));
 }
 
 const typing = new WeakMap();
