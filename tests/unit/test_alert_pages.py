@@ -18,6 +18,7 @@ from mlflow_hydraulic.monitor.alerts import judge
 from mlflow_hydraulic.monitor.findings import Subject
 from mlflow_hydraulic.monitor.rules import Rules
 from mlflow_hydraulic.people.rights import Role, Who
+from mlflow_hydraulic.web.filters import utc
 from tests.support.alerting import COOLER, finding
 from tests.support.house import ADMIN, TestHouse, add_model, add_project, client, make_house
 
@@ -94,7 +95,10 @@ def test_who_may_act_acts_and_the_ledger_knows_it(house: TestHouse, browser: Fla
                 assert refused.status_code == 403 and "operator or owner" in refused.json["message"], (role, what)
     house.accounts.caller = Who(name="operator")
     assert act(browser, alert, "acknowledge", "Grüße").json["alert"]["acknowledged_because"] == "Grüße"
-    assert act(browser, alert, "mute").json["alert"]["mutes"][0]["by"] == "operator"
+    mute = act(browser, alert, "mute").json["alert"]["mutes"][0]
+    assert mute["by"] == "operator"
+    for path in ("", f"/{alert}"):
+        assert f"until {utc(mute['until'])}" in browser.get(f"/hydraulic/alerts{path}").text
     assert [one["rule"] for one in listed(browser, state="muted")] == ["inputs"]
     assert [one["rule"] for one in listed(browser, state="open")] == ["shape"]
     assert act(browser, alert, "unmute").json["alert"]["mutes"] == []
