@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import insert
 
 from mlflow_hydraulic.evidence import ledger
 from mlflow_hydraulic.evidence.ledger import Event, append
 from mlflow_hydraulic.evidence.words import sentence
 from mlflow_hydraulic.people.rights import Role, Who
+from mlflow_hydraulic.plugin.catalogue_run import LOGGED_PARAMS
 from tests.support.house import DS1, DS2, TestHouse, add_project, client
 from tests.support.registered import add_dataset, add_history, add_run, add_version, make_registry, set_stage
 
@@ -92,6 +94,17 @@ def test_hostile_values_are_escaped_and_what_is_no_number_is_told(browser: Flask
         "val/log_loss": 0.3,
     }
     assert run["duration_s"] == 90 and run["params"] == [{"key": "target", "value": "cool_cond_y"}]
+
+
+def test_a_parameter_that_run_and_model_share_is_told_once(house: TestHouse, browser: FlaskClient) -> None:
+    add_version(house.engine, "cooler", 3, run=RUN, source="models:/m-1")
+    told = {"target": "cool_cond_y", "depth": "7"}
+    rows = [{"model_id": "m-1", "experiment_id": 0, "param_key": key, "param_value": told[key]} for key in told]
+    with house.engine.begin() as connection:
+        connection.execute(insert(LOGGED_PARAMS), rows)
+    for path in (f"/hydraulic{at('cooler', 3)}", f"{API}{at('cooler', 3)}/report"):
+        text = browser.get(path).text
+        assert (text.count('<th scope="row">target<'), text.count('<th scope="row">depth<')) == (1, 1), path
 
 
 def test_three_thousand_metrics_are_filtered_by_words(house: TestHouse, browser: FlaskClient) -> None:
