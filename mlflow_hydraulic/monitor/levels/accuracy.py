@@ -63,7 +63,7 @@ def _measured(known: Known, rule: AccuracyRule) -> Finding:
         return _finding(known, name, "grey", cause, numbers)
     colour, p_value = _below(value, bar, known, higher_is_better=HIGHER_IS_BETTER[name])
     whose = "the bar" if rule.bar is not None else "what training measured,"
-    says = "is no worse than" if colour == "green" else "is worse than"
+    says = "is not surely worse than" if colour == "green" else "is worse than"
     cause = f"{told} {says} {whose} {bar:.4g}"
     return _finding(known, name, colour, cause, {**numbers, "threshold": bar, "p_value": p_value})
 
@@ -107,7 +107,7 @@ def _estimated(known: Known, rule: AccuracyRule, made: Estimate) -> Finding:
     if bar is None:
         return _finding(known, "estimate", "green", f"{told}; an estimate, no measurement", numbers)
     colour, p_value = _below(made.accuracy, bar, known, higher_is_better=True)
-    says = "not below" if colour == "green" else "below"
+    says = "not surely below" if colour == "green" else "below"
     cause = f"{told}: {says} {bar:.4g}; an estimate, no measurement"
     mild: Colour = "orange" if colour == "red" else colour
     return _finding(known, "estimate", mild, cause, {**numbers, "threshold": bar, "p_value": p_value})
