@@ -162,8 +162,11 @@ def _ref(status: int) -> Json:
 
 
 def _failure(status: int, said: str) -> Json:
-    """401 and the refusal of another origin are answered before the API is reached, as a text or a page."""
-    content: Json = {"application/json": {"schema": {"$ref": REF.format(name="Error")}}}
+    """What is answered before the API is reached has another shape: 401, another origin, a line end in the address."""
+    schema: Json = {"$ref": REF.format(name="Error")}
+    if status == 404:
+        schema = {"anyOf": [schema, {"type": "object", "required": ["detail"], "title": "NoSuchAddress"}]}
+    content: Json = {"application/json": {"schema": schema}}
     if status in (401, 403):
         content |= {"text/html": {"schema": {"type": "string"}}}
     return {"description": said, "content": content}
