@@ -218,6 +218,33 @@ def test_the_past_names_who_asked_and_why(house: TestHouse) -> None:
     assert "rollback?what" not in client(house).get(f"{PAGE}/dev/cooler").text, "a reader is offered no rollback"
 
 
+def test_a_step_of_a_canary_is_nothing_to_go_back_to(house: TestHouse) -> None:
+    began, ended = (
+        Event(
+            verb="canary",
+            subject="dev/cooler",
+            actor="hydraulic-controller",
+            model="cooler",
+            environment="dev",
+            after={"phase": phase, "from": 1, "to": 2, "share": share},
+        )
+        for phase, share in (("begin", 50), ("done", 100))
+    )
+    say(house, ran("cooler", 1), began, ran("cooler", 1, 2), ended, ran("cooler", 2), ran("cooler", 1, 2))
+    say(house, ran("cooler", 1))
+    show(house, deployment("cooler"))
+    browser = client(house)
+    past = browser.get(f"{API}/dev/cooler").json["history"]  # type: ignore[index]
+    assert [(one["composition"], one["version"]) for one in past] == [
+        ("v1", 1),
+        ("v1 50%/v2 50%", 1),
+        ("v2", 2),
+        ("v1 50%/v2 50%", 0),
+        ("v1", 1),
+    ]
+    assert browser.get(f"{PAGE}/dev/cooler").text.count("/dev/cooler/rollback?what=v1%2050%25/v2%2050%25") == 1
+
+
 def test_a_row_of_the_past_that_was_tampered_with_is_shown_and_breaks_nothing(house: TestHouse) -> None:
     say(house, ran("cooler", 1))
     with house.engine.begin() as connection:

@@ -14,10 +14,12 @@ from msgspec import Struct, structs
 from sqlalchemy import Connection
 
 from mlflow_hydraulic.bindings import Environment
+from mlflow_hydraulic.canary.memory import UNDER_WAY
 from mlflow_hydraulic.deployment import deployment_name
 from mlflow_hydraulic.errors import Untrusted
 from mlflow_hydraulic.evidence import canaries, deployment_tags, queries
 from mlflow_hydraulic.evidence import sight as stored
+from mlflow_hydraulic.evidence.canaries import CANARY
 from mlflow_hydraulic.evidence.compositions import Composition, read_composition
 from mlflow_hydraulic.evidence.ledger import CONTROLLER_ACTOR, Row
 from mlflow_hydraulic.evidence.recorded import INITIAL_VERBS, RUNS
@@ -34,7 +36,7 @@ STEPS = ("not found", "preparing", "launching", "healthy")
 
 class Ran(Struct, frozen=True, kw_only=True):
     """What ran, from when until when ("" for now), by whose word and why. composition: "" where it ended. version: the
-    one to go back to for this; 0 for none. now: whether it is what runs."""
+    one to go back to for this; 0 for none, as after an end and for a canary's step. now: whether it is what runs."""
 
     at: str
     until: str
@@ -153,26 +155,39 @@ def history(rows: Sequence[Row], subject: str, *, ours: bool) -> list[Ran]:
     """
     found: list[Ran] = []
     by, why = "", ""
+    steps: set[int] = set()
     for row in rows:
         if row.verb in INITIAL_VERBS:
             by, why = row.actor, row.reason
+        elif row.verb == CANARY and row.subject == subject:
+            steps = _steps(row)
         elif row.verb == RUNS and row.subject == subject:
             if found:
                 found[-1] = structs.replace(found[-1], until=row.at)
             asked = ours and row.actor == CONTROLLER_ACTOR and by
-            found.append(_ran(row, by if asked else row.actor, why if asked else row.reason))
+            found.append(_ran(row, by if asked else row.actor, why if asked else row.reason, steps))
     if found:
         found[-1] = structs.replace(found[-1], now=bool(found[-1].composition))
     return found[::-1][:MOST_RAN]
 
 
-def _ran(row: Row, by: str, why: str) -> Ran:
+def _steps(row: Row) -> set[int]:
+    """The versions of the canary that is under way after `row`; none where it is over."""
+    try:
+        value = json.loads(row.after)
+        return {int(value["from"]), int(value["to"])} if value["phase"] in UNDER_WAY else set()
+    except (ValueError, TypeError, KeyError):  # tampered with
+        return set()
+
+
+def _ran(row: Row, by: str, why: str, steps: set[int]) -> Ran:
     try:
         ran: Composition | None = read_composition(json.loads(row.after))
         text = str(ran) if ran else ""
     except (Untrusted, ValueError):  # tampered with: it is still shown, and `hydraulic ledger verify` names it
         ran, text = None, "(this row cannot be read)"
-    best = max(ran.predictors, key=lambda part: part.traffic).version if ran else 0
+    asked = ran is not None and set(ran.versions) != steps  # nobody asks for the shares of a canary's step
+    best = max(ran.predictors, key=lambda part: part.traffic).version if ran and asked else 0
     return Ran(at=row.at, until="", composition=text, version=best, by=by, reason=why, now=False, seq=row.seq)
 
 
