@@ -34,6 +34,7 @@ PAGES_AT = "/hydraulic"
 REASON_HEADER = "X-Hydraulic-Reason"
 LONGEST_REASON = 2000  # characters
 MOST_BODY = 1_000_000  # bytes
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 log = logging.getLogger("hydraulic.web")
 
 Authenticate = Callable[[], Response | None]
@@ -58,6 +59,9 @@ def install(app: Flask, house: House, authenticate: Authenticate, door: Door | N
             )
     for page in PAGES:
         blueprint.add_url_rule(PAGES_AT + page.rule, endpoint=page.name, view_func=_showing(house, page))
+    for at, view in ((API, _no_route), (AJAX, _no_route), (PAGES_AT, _no_page(house))):
+        rule = f"{at}/<path:rest>"
+        blueprint.add_url_rule(rule, endpoint=f"{at.split('/')[1]}:nothing", view_func=view, methods=[*METHODS])
     blueprint.add_url_rule(PAGES_AT, endpoint="home", view_func=lambda: redirect(f"{house.prefix}{PAGES_AT}/projects"))
     blueprint.add_url_rule(f"{PAGES_AT}/{plotly.PATH}", endpoint=plotly.ENDPOINT, view_func=plotly.serve)
     if door is not None:
@@ -143,6 +147,21 @@ def _answering(house: House, route: Route) -> Callable[..., Response]:
         if route.media:
             return Response(result, mimetype=route.media)
         return Response(status=204) if result is None else _json(result, 200)
+
+    return view
+
+
+def _no_route(rest: str) -> Response:
+    """What MLflow, which knows no rule for it, would call a permission that is missing."""
+    return _json(
+        told(NotFound(f"{request.method} {rest!r}: no route of that name and method; /hydraulic/api lists all")), 404
+    )
+
+
+def _no_page(house: House) -> Callable[..., Response]:
+    def view(rest: str) -> Response:
+        error = NotFound(f"{rest!r}: there is no such page; choose one of the list")
+        return Response(shell.render_error(_ask(house), error), status=404, mimetype="text/html")
 
     return view
 
