@@ -147,7 +147,10 @@ def verify(*, anchored: str, file: Path | None, as_json: bool) -> None:
             found = verify_chain(connection, anchor=anchor)
     click.echo(json.dumps(_json(found), indent=1) if as_json else _shown(found))
     if not found.holds:
-        raise Untrusted(f"the ledger was tampered with: {len(found.faults)} faults in {found.rows} rows")
+        raise Untrusted(
+            f"the ledger was tampered with: {len(found.faults)} faults in {found.rows} rows"
+            + ("; or the file holds a part of it, as a page's filtered export does: verify a whole one" if file else "")
+        )
 
 
 def _json(found: Verification) -> dict[str, object]:
