@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,18 @@ def pytest_configure() -> None:
     """A shell starts what runs in its background with Ctrl-C ignored; what a test starts would inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_stores() -> Iterator[None]:
+    """No store that one file of tests chose is the next file's: `set_registry_uri(None)` leaves its variable set."""
+    yield
+    stores = sys.modules.get("mlflow.tracking")
+    if stores is not None:
+        stores.set_tracking_uri(None)
+        stores.set_registry_uri(None)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(autouse=True)

@@ -67,7 +67,9 @@ def postgres() -> Iterator[str]:
     server = subprocess.Popen(_as(user, [_postgres_program("postgres"), *options]), stdout=log, stderr=log)
     try:
         _wait_for_port(port, server, folder / "log")
-        yield f"postgresql+psycopg2://tests@127.0.0.1:{port}/postgres"
+        uri = f"postgresql+psycopg2://tests@127.0.0.1:{port}/postgres"
+        _wait_for_answers(uri)
+        yield uri
     finally:
         subprocess.run(
             _as(user, [_postgres_program("pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]), check=False
@@ -125,3 +127,18 @@ def _wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> Non
                 return
         time.sleep(0.05)
     pytest.fail(f"the server on port {port} did not start:\n{log.read_text(errors='replace')}")
+
+
+def _wait_for_answers(uri: str) -> None:
+    """PostgreSQL opens its port before it lets anyone in: "the database system is starting up"."""
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            engine.connect().close()
+        except sqlalchemy.exc.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
