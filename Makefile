@@ -8,7 +8,7 @@ VENV ?= .venv
 DATA ?= $(HYDRAULIC_DATA)
 REPORTS ?= .cache/reports
 EXTRAS ?= test,kubernetes,chart
-STAGES = lint types contracts unit contract clients integration browser
+STAGES = lint types contracts unit contract postgresql clients integration browser
 
 BIN = $(VENV)/bin
 STARTED := $(shell date +%s)
@@ -86,6 +86,10 @@ unit contract integration: $(VENV)/.installed-test
 
 browser: $(VENV)/.installed-test
 	$(PYTEST) tests/$@
+
+# Whatever stands on the pages' database, once more with PostgreSQL in the place of a file.
+postgresql: $(VENV)/.installed-test
+	TEST_DATABASE=postgresql $(PYTEST) $(BESIDE) $$(grep -rlE '^from tests.support.(house|monitored|planted|registered|registrar) ' tests/unit tests/contract)
 
 # The oldest and the newest Kubernetes client that setup.cfg lets in, each in a folder of its own.
 clients: $(VENV)/.installed-test

@@ -57,27 +57,33 @@ class Rows:
     workspace: str
 
     def page(self, connection: Connection, asked: Filter, who: Who, readable: Readable) -> Listing:
-        """In five queries: how many, which, and where they run, their aliases and tags."""
+        """In four queries: which of how many, and where they run, their aliases and tags."""
         seen = self._seen(connection, asked)
         where = [
             *self._there(),
             *self._conditions(asked, seen),
             visible(who, readable, self.workspace, VERSIONS.c.name),
         ]
-        total = connection.execute(select(func.count()).select_from(_joined(scored=False)).where(*where)).scalar_one()
         query = (
-            _selected()
+            _selected(func.count().over().label("total"))
             .where(*where)
             .order_by(*self._order(asked, seen))
             .limit(asked.size)
             .offset((asked.page - 1) * asked.size)
         )
-        return Listing(items=self._lines(connection, query), total=int(total), page=asked.page, size=asked.size)
+        found = connection.execute(query).all()
+        if found or asked.page == 1:
+            total = found[0].total if found else 0
+        else:  # a page behind the last: no row is there to say how many there are
+            total = connection.execute(
+                select(func.count()).select_from(_selected().where(*where).subquery())
+            ).scalar_one()
+        return Listing(items=self._lines(connection, found), total=int(total), page=asked.page, size=asked.size)
 
     def line(self, connection: Connection, model: str, number: int) -> Line | None:
         """One version; None where there is none."""
         query = _selected().where(*self._there(), VERSIONS.c.name == model, VERSIONS.c.version == number)
-        return next(iter(self._lines(connection, query)), None)
+        return next(iter(self._lines(connection, connection.execute(query).all())), None)
 
     def of_runs(
         self, connection: Connection, runs: Sequence[str], who: Who, readable: Readable
@@ -179,8 +185,7 @@ class Rows:
         absent = [case((first.is_(None), 1), else_=0)] if asked.sort not in ("model", "version", "created") else []
         return [*absent, directed, VERSIONS.c.name.asc(), VERSIONS.c.version.desc()]
 
-    def _lines(self, connection: Connection, query: Any) -> list[Line]:
-        found = connection.execute(query).all()
+    def _lines(self, connection: Connection, found: Sequence[Any]) -> list[Line]:
         names = sorted({row.name for row in found})
         aliases, tags = self._aliases(connection, names), self._tags(connection, names)
         seen = versions_seen(connection, self.workspace, models=names)
@@ -226,34 +231,29 @@ def _line(row: Any, aliases: Sequence[str], tags: Mapping[str, str], seen: Seque
     )
 
 
-def _joined(*, scored: bool) -> FromClause:
-    """Versions with project and run, and their score where it is wanted."""
+def _joined() -> FromClause:
+    """Versions with project, run and score."""
     of_model = and_(
         IN_PROJECT.c.workspace == VERSIONS.c.workspace,
         IN_PROJECT.c.key == PROJECT_TAG,
         IN_PROJECT.c.name == VERSIONS.c.name,
     )
     real = and_(projects.c.workspace == VERSIONS.c.workspace, projects.c.name == IN_PROJECT.c.value)
-    found = (
+    by = and_(SCORED.c.workspace == VERSIONS.c.workspace, SCORED.c.key == SCORE_TAG, SCORED.c.name == VERSIONS.c.name)
+    score = and_(LATEST.c.run_uuid == VERSIONS.c.run_id, LATEST.c.key == func.coalesce(SCORED.c.value, RIGS_SCORE))
+    return (  # type: ignore[no-any-return]  # MLflow's tables are untyped
         VERSIONS.outerjoin(IN_PROJECT, of_model)
         .outerjoin(projects, real)
         .outerjoin(RUNS, RUNS.c.run_uuid == VERSIONS.c.run_id)
+        .outerjoin(SCORED, by)
+        .outerjoin(LATEST, score)
     )
-    if scored:
-        by = and_(
-            SCORED.c.workspace == VERSIONS.c.workspace, SCORED.c.key == SCORE_TAG, SCORED.c.name == VERSIONS.c.name
-        )
-        chosen = func.coalesce(SCORED.c.value, RIGS_SCORE)
-        found = found.outerjoin(SCORED, by).outerjoin(
-            LATEST, and_(LATEST.c.run_uuid == VERSIONS.c.run_id, LATEST.c.key == chosen)
-        )
-    return found  # type: ignore[no-any-return]  # MLflow's tables are untyped
 
 
-def _selected() -> Any:
+def _selected(*more: ColumnElement[Any]) -> Any:
     columns = (VERSIONS.c.name, VERSIONS.c.version, VERSIONS.c.creation_time, VERSIONS.c.current_stage)
     said = (PROJECT.label("project"), OWNER.label("owner"), LATEST.c.key, LATEST.c.value, LATEST.c.is_nan)
-    return select(*columns, *said).select_from(_joined(scored=True))
+    return select(*columns, *said, *more).select_from(_joined())
 
 
 def is_own(key: str) -> bool:

@@ -79,12 +79,12 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(server: str) -> str:
-    """The URI of a new and empty database on the server whose URI `postgres` gave."""
+def new_database(server: str, like: str = "template1") -> str:
+    """The URI of a new database on the server whose URI `postgres` gave: empty, or as the one named by `like`."""
     name = f"t{uuid.uuid4().hex}"
     engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"create database {name}"))
+        connection.execute(sqlalchemy.text(f"create database {name} template {like}"))
     engine.dispose()
     return server.rsplit("/", 1)[0] + f"/{name}"
 

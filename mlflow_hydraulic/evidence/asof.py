@@ -124,7 +124,7 @@ def as_of(connection: Connection, moment: datetime, workspace: str | None = None
     )
     if workspace is not None:
         query = query.where(ledger.c.workspace == workspace)
-    found = connection.execution_options(yield_per=1000).execute(query)
+    found = connection.execute(query.execution_options(yield_per=1000))
     return fold(Row(**row) for row in found.mappings())
 
 

@@ -130,7 +130,7 @@ def rows(connection: Connection, *, model: str | None = None, after: int = 0, un
         query = query.where(ledger.c.model == model)
     if until:
         query = query.where(ledger.c.at < until)
-    for found in connection.execution_options(yield_per=1000).execute(query).mappings():
+    for found in connection.execute(query.execution_options(yield_per=1000)).mappings():
         yield Row(**found)
 
 

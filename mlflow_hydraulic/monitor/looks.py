@@ -177,7 +177,7 @@ def newest(
     query = select(*_LIGHT, table.c.looked).join(
         newest_rows, (table.c.key == newest_rows.c.key) & (table.c.until_us == newest_rows.c.until_us)
     )
-    for row in connection.execution_options(yield_per=1000).execute(query).mappings():
+    for row in connection.execute(query.execution_options(yield_per=1000)).mappings():
         yield Seen(finding=_finding(row), looked=row["looked"])
 
 

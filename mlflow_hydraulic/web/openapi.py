@@ -30,7 +30,6 @@ ERRORS = {
     422: "It cannot be done, and trying again changes nothing.",
     503: "Something is away for now: try again later.",
 }
-READ_ERRORS = (400, 401, 403, 404, 409, 503)
 PARAMETERS: Mapping[str, tuple[str, str]] = {  # of paths: what it is, an example
     "project": ("The project's name.", "hydraulic-rig"),
     "model": ("The registered model's name.", "hydraulic-cooler"),
@@ -99,7 +98,7 @@ def _operation(route: Route, made: Mapping[int, Json], components: Json) -> Json
         "summary": route.summary,
         "description": described(route),
         "parameters": [*_path_parameters(route), *_query_parameters(route, made, components), *_reason(route)],
-        "responses": {**_good(route, made), **{str(code): _ref(code) for code in _codes(route)}},
+        "responses": {**_good(route, made), **{str(code): _ref(code) for code in ERRORS}},
     }
     if "body" in route.hints:
         kind = route.hints["body"]
@@ -151,10 +150,6 @@ def _good(route: Route, made: Mapping[int, Json]) -> Json:
         return nothing
     good = {"200": {"description": "Done.", "content": {"application/json": {"schema": made[id(answer)]}}}}
     return {**good, **nothing} if NoneType in get_args(answer) else good
-
-
-def _codes(route: Route) -> Iterable[int]:
-    return READ_ERRORS if route.method == "GET" else ERRORS
 
 
 def _ref(status: int) -> Json:

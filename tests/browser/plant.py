@@ -96,10 +96,10 @@ def wait_for(look: Callable[[], Found], what: Callable[[], str], within_s: float
     raise AssertionError(f"waited {within_s:.0f} s for {what()}")
 
 
-def make_registry(folder: Path, versions: int = 2) -> None:
-    """A database in `folder` with some versions of each model, as a server started there finds it."""
+def make_registry(folder: Path, versions: int = 2, *, uri: str = "") -> None:
+    """A database with some versions of each model: at `uri`, or in `folder`, as a server started there finds it."""
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    mlflow.set_tracking_uri(uri or f"sqlite:///{folder / 'mlflow.db'}")
     try:
         experiment = mlflow.create_experiment("rig", artifact_location=(folder / "logged").as_uri())
         with mlflow.start_run(experiment_id=experiment):

@@ -158,6 +158,14 @@ def test_rows_follow_each_other_and_read_back(evidence: Engine) -> None:
     assert verification(evidence).holds
 
 
+def test_rows_are_read_and_written_in_one_transaction(evidence: Engine) -> None:
+    with evidence.begin() as connection:
+        ledger.append(connection, [event(0)])
+        assert [row.seq for row in ledger.rows(connection)] == [1]
+        ledger.append(connection, [event(1)])
+        assert [row.seq for row in ledger.rows(connection)] == [1, 2]
+
+
 def test_a_row_stands_or_falls_with_its_transaction(evidence: Engine) -> None:
     fill(evidence, 1)
     with pytest.raises(RuntimeError), evidence.begin() as connection:

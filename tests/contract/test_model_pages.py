@@ -15,7 +15,7 @@ from mlflow_hydraulic.evidence import ledger
 from mlflow_hydraulic.evidence.ledger import Event, append
 from mlflow_hydraulic.evidence.words import sentence
 from mlflow_hydraulic.people.rights import Role, Who
-from mlflow_hydraulic.plugin.catalogue_run import LOGGED_PARAMS
+from mlflow_hydraulic.plugin.catalogue_run import LOGGED, LOGGED_PARAMS
 from tests.support.house import DS1, DS2, TestHouse, add_project, client
 from tests.support.registered import add_dataset, add_history, add_run, add_version, make_registry, set_stage
 
@@ -99,8 +99,11 @@ def test_hostile_values_are_escaped_and_what_is_no_number_is_told(browser: Flask
 def test_a_parameter_that_run_and_model_share_is_told_once(house: TestHouse, browser: FlaskClient) -> None:
     add_version(house.engine, "cooler", 3, run=RUN, source="models:/m-1")
     told = {"target": "cool_cond_y", "depth": "7"}
+    model = {"experiment_id": 0, "name": "m", "artifact_location": "", "status": 2, "lifecycle_stage": "active"}
+    model |= {"creation_timestamp_ms": 0, "last_updated_timestamp_ms": 0}
     rows = [{"model_id": "m-1", "experiment_id": 0, "param_key": key, "param_value": told[key]} for key in told]
     with house.engine.begin() as connection:
+        connection.execute(insert(LOGGED).values(model_id="m-1", **model))
         connection.execute(insert(LOGGED_PARAMS), rows)
     for path in (f"/hydraulic{at('cooler', 3)}", f"{API}{at('cooler', 3)}/report"):
         text = browser.get(path).text

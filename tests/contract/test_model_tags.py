@@ -16,7 +16,7 @@ from mlflow_hydraulic.evidence import ledger
 from mlflow_hydraulic.evidence.words import told
 from mlflow_hydraulic.plugin.catalogue import MlflowCatalogue
 from mlflow_hydraulic.plugin.watched_store import make_store
-from tests.support.house import TestHouse, client
+from tests.support.house import TestHouse, client, uri_of
 from tests.support.registered import add_version, make_registry
 
 TAGS = "/api/2.0/hydraulic/models/cooler/versions/1/tags"
@@ -27,7 +27,7 @@ WHY = {"X-Hydraulic-Reason": "audit%20of%20week%2047"}
 def house(tmp_path: Path) -> TestHouse:
     house = make_registry(tmp_path)
     add_version(house.engine, "cooler", tags={"old": "1"})
-    store = make_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = make_store(uri_of(house.engine))
     catalogue = MlflowCatalogue(engine=house.engine, tracking=lambda: house.engine, store=lambda: store)
     return replace(house, catalogue=catalogue)
 

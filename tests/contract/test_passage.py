@@ -25,7 +25,7 @@ from mlflow_hydraulic.people.projects import Office
 from mlflow_hydraulic.people.rights import RIGHTS, Right, Role
 from mlflow_hydraulic.plugin import users
 from mlflow_hydraulic.plugin.watched_store import RefusedMove, make_store
-from tests.support.house import add_project, make_engine
+from tests.support.house import add_project, make_engine, uri_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
 MODEL, LOOSE = "cooler", "loose"
@@ -61,7 +61,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
     add_project(engine, "theirs", {"contributor": Role.OWNER})
     add_project(engine, "other", {"operator": Role.OWNER, "contributor": Role.READER})
     engine.dispose()
-    store = make_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = make_store(uri_of(engine))
     for model in (MODEL, LOOSE):
         store.create_registered_model(model)
         for _ in range(2):

@@ -5,9 +5,11 @@ schemathesis reads the OpenAPI document and asks everything that it describes: n
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +24,7 @@ from mlflow_hydraulic.web import api, views
 from mlflow_hydraulic.web.page import PAGES
 from mlflow_hydraulic.web.route import ROUTES, Route
 from mlflow_hydraulic.web.sample import sample
+from tests import services
 from tests.browser.plant import make_registry
 from tests.servers import Server, mlflow_server
 from tests.support import planted
@@ -29,7 +32,7 @@ from tests.support import planted
 assert api, views  # they declare themselves
 pytestmark = pytest.mark.slow
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-FUZZING_S, EXAMPLES = 30, 6
+FUZZING_S, EXAMPLES = 20, 6
 BASE = "/api/2.0/hydraulic"
 KNOWN = {
     "project": planted.PROJECT,
@@ -46,12 +49,16 @@ HIDDEN = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    make_registry(folder)
-    with mlflow_server(folder, auth=True, env={"HYDRAULIC_HOME": str(folder / "home")}) as server:
-        yield server
+    with ExitStack() as stack:
+        uri = ""
+        if request.param == "postgresql":
+            uri = services.new_database(stack.enter_context(services.postgres()))
+        make_registry(folder, uri=uri)
+        env = {"HYDRAULIC_HOME": str(folder / "home")}
+        yield stack.enter_context(mlflow_server(folder, auth=True, backend=uri or "sqlite", env=env))
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +143,17 @@ def test_a_reader_changes_nothing_by_any_route(server: Server, engine: Engine, a
 READERS = ("leave_project",)  # what a reader may do
 
 
-@pytest.mark.usefixtures("alerts")
-def test_nothing_described_ends_in_a_server_error(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", ["any", "known"])
+def test_nothing_described_ends_in_a_server_error(
+    server: Server, alerts: list[str], names: str, tmp_path: Path
+) -> None:
+    """names: in addresses; what is asked of places that are not there gets no further than a 404."""
     pytest.importorskip("schemathesis", reason="schemathesis is not installed: the OpenAPI document is NOT fuzzed")
     user, password = server.login()
+    if names == "known":
+        said = {**KNOWN, "version": 1, "alert": alerts[0]}
+        lines = [f'"path.{name}" = {json.dumps(value)}' for name, value in said.items()]
+        (tmp_path / "schemathesis.toml").write_text("\n".join(["[parameters]", *lines]))
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.uri}{BASE}/openapi.json", "--checks", CHECKS]
     command += ["--max-examples", str(EXAMPLES), "--seed", "1", "--phases", "examples,coverage,fuzzing", "--no-color"]
     command += ["--max-time", str(FUZZING_S), "--auth", f"{user}:{password}", "--no-shrink"]

@@ -1,4 +1,4 @@
-"""A `House` on a real SQLite file with MLflow's tables and ours, and Flask's test client on it: pages without a server.
+"""A `House` on a real database with MLflow's tables and ours, and Flask's test client on it: pages without a server.
 
 house = make_house(tmp_path)
 house.accounts.caller = Who(name="ds1")
@@ -7,8 +7,11 @@ client(house).get("/api/2.0/hydraulic/projects")
 
 from __future__ import annotations
 
+import atexit
+import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +31,7 @@ from mlflow_hydraulic.people.visible import Readable
 from mlflow_hydraulic.settings import Settings
 from mlflow_hydraulic.web import blueprint
 from mlflow_hydraulic.web.house import House
+from tests import services
 
 DS1, DS2, ADMIN = Who(name="ds1"), Who(name="ds2"), Who(name="admin", admin=True)
 
@@ -66,11 +70,16 @@ class TestHouse(House):
 
 
 def make_house(
-    folder: Path, *, who: Who | None = None, configuration: Configuration | None = None, prefix: str = ""
+    folder: Path,
+    *,
+    who: Who | None = None,
+    configuration: Configuration | None = None,
+    prefix: str = "",
+    like: Engine | None = None,
 ) -> TestHouse:
-    """A house on a new file in `folder`. who: the caller at first; nobody is logged in where it is None."""
+    """A house on a new database. who: the caller at first; nobody is logged in where it is None. like: see below."""
     return TestHouse(
-        engine=make_engine(folder),
+        engine=make_engine(folder, like),
         settings=Settings(home=folder / "home"),
         configuration=configuration or Configuration(),
         accounts=FakeAccounts(caller=who or Who()),
@@ -78,27 +87,66 @@ def make_house(
     )
 
 
-def make_engine(folder: Path) -> Engine:
-    """A database with MLflow's tables and ours, empty."""
+def make_engine(folder: Path, like: Engine | None = None) -> Engine:
+    """A database with MLflow's tables and ours: a file in `folder`, or with TEST_DATABASE=postgresql one of a server.
+
+    It begins with what is in the database of `like`; empty where that is None.
+    """
+    if os.environ.get("TEST_DATABASE") == "postgresql":
+        if like is not None:
+            like.dispose()  # a database that somebody is connected to is no template
+        template = str(like.url.database) if like is not None else _server_tables()
+        return database.open_database(services.new_database(_server(), template))
     file = folder / "mlflow.db"
-    file.write_bytes(_tables())
+    file.write_bytes(_content(like) if like is not None else _tables())
     return database.open_database(f"sqlite:///{file}")
+
+
+def uri_of(engine: Engine) -> str:
+    """By which MLflow's stores open the same database."""
+    return engine.url.render_as_string(hide_password=False)
+
+
+def _content(engine: Engine) -> bytes:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return Path(str(engine.url.database)).read_bytes()
 
 
 @cache
 def _tables() -> bytes:
     """MLflow's tables and ours, made once: MLflow's migrations take seconds."""
-    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
-
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "mlflow.db"
-        SqlAlchemyStore(f"sqlite:///{file}").engine.dispose()
-        engine = database.open_database(f"sqlite:///{file}")
-        database.upgrade(engine)
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine = _made(f"sqlite:///{Path(folder) / 'mlflow.db'}")
+        content = _content(engine)
         engine.dispose()
-        return file.read_bytes()
+        return content
+
+
+@cache
+def _server() -> str:
+    """A PostgreSQL server, for as long as this process runs."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(services.postgres())
+
+
+@cache
+def _server_tables() -> str:
+    """The name of a database on that server with MLflow's tables and ours."""
+    engine = _made(services.new_database(_server()))
+    engine.dispose()
+    return str(engine.url.database)
+
+
+def _made(uri: str) -> Engine:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with tempfile.TemporaryDirectory() as artifacts:
+        SqlAlchemyStore(uri, artifacts).engine.dispose()  # it makes the first experiment, too
+    engine = database.open_database(uri)
+    database.upgrade(engine)
+    return engine
 
 
 def client(house: House) -> FlaskClient:

@@ -24,13 +24,11 @@ DAY_MS = 86_400_000
 
 
 def make_registry(folder: Path, *, who: Who | None = None, like: TestHouse | None = None) -> TestHouse:
-    """A house with catalogue and registrar over its own file, and no server: what MLflow's stores change, it cannot.
+    """A house with catalogue and registrar over its database, and no server: what MLflow's stores change, it cannot.
 
-    like: a house in a file whose content this one begins with.
+    like: a house with whose content this one begins.
     """
-    house = make_house(folder, who=who)
-    if like is not None:
-        Path(str(house.engine.url.database)).write_bytes(Path(str(like.engine.url.database)).read_bytes())
+    house = make_house(folder, who=who, like=like.engine if like else None)
     catalogue = MlflowCatalogue(engine=house.engine, tracking=lambda: house.engine, store=lambda: None)
     reads: Any = SimpleNamespace(store=SimpleNamespace(engine=house.engine))
     registrar = ServersRegistrar(configuration=house.configuration, client=lambda: reads)
