@@ -99,7 +99,7 @@ def save_model(  # noqa: PLR0917 - the order of arguments is the one of MLflow's
         code_paths: files and folders of code that the model needs beside this package.
         mlflow_model: what MLflow's `Model.log` passes on.
         signature: instead of the one that the model's schema gives; False saves none.
-        input_example: instead of the first background row; False saves none.
+        input_example: instead of the most usual background row; False saves none.
         pip_requirements: instead of `get_default_pip_requirements`.
         extra_pip_requirements: beside them.
         metadata: a dictionary to keep in `MLmodel`.
@@ -122,7 +122,7 @@ def save_model(  # noqa: PLR0917 - the order of arguments is the one of MLflow's
         code = _validate_and_copy_code_paths(code_paths, str(folder))
         write_model(model, folder)
         bundle = build_bundle(model, folder / BUNDLE_FOLDER)
-        example = model.background.head(1).reset_index(drop=True) if input_example is None else input_example
+        example = model.usual(1) if input_example is None else input_example
         _save_example(mlflow_model, None if example is False else example, str(folder))
         if signature is not False:
             mlflow_model.signature = signature_of(model.schema) if signature in {None, True} else signature

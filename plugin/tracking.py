@@ -102,7 +102,7 @@ def log_model(result: TrainingResult, *, registered_model_name: str | None = Non
         result.model,
         name="model",
         registered_model_name=registered_model_name,
-        input_example=result.model.background.head(EXAMPLE_ROWS),
+        input_example=result.model.usual(EXAMPLE_ROWS),
         params={"target": result.target, "estimator": result.chosen, "features": result.model.features},
         tags=origin_tags(result),
     )

@@ -42,3 +42,11 @@ class HydraulicModel:
     def predict_proba(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Class probabilities, shape (n, labels), columns in the order of `schema.labels`."""
         return self.estimator.predict_proba(X[list(self.schema.names)])  # type: ignore[no-any-return]
+
+    def usual(self, count: int) -> pd.DataFrame:
+        """The `count` background rows nearest to the middle of all: examples that are none of the odd ones."""
+        middle = self.background.median()
+        width = self.background.quantile(0.75) - self.background.quantile(0.25)
+        distance = ((self.background - middle).abs() / width.where(width > 0, 1.0)).max(axis=1, skipna=False)
+        nearest = distance.fillna(float("inf")).to_numpy().argsort(kind="stable")[:count]
+        return self.background.iloc[nearest].reset_index(drop=True)  # type: ignore[no-any-return]

@@ -159,8 +159,14 @@ def test_events_are_filtered_as_one_types_and_verified_by_a_click(
     page.wait_for_url("**/events?text=unseen+runs")
     assert 0 < rows.count() < before
     assert page.evaluate("document.activeElement.name") == "text"
-    page.locator("[name=since]").fill("soon")
-    page.get_by_text("It could not be filtered: time 'soon' cannot be read").wait_for()
+    since = page.locator("[name=since]")
+    since.press_sequentially("2 moo", delay=20)
+    page.locator("[name=since][aria-invalid=true]").wait_for()
+    assert page.locator(".toast").count() == 0, "who still types is not told off"
+    since.press("Tab")
+    page.get_by_text("It could not be filtered: time '2 moo' cannot be read").wait_for()
+    since.fill("2d")
+    page.locator("[name=since]:not([aria-invalid])").wait_for()
     page.get_by_role("button", name="Verify now").click()
     page.get_by_text("form one unbroken chain").wait_for()
 

@@ -100,7 +100,7 @@ def test_a_process_that_never_heard_of_us_loads_it(small_saved: Path, small_mode
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     answer, heavy = done.stdout.splitlines()[-2:]
     assert json.loads(answer)["columns"] == OUTPUTS
-    assert json.loads(answer)["data"] == small_model.predict_proba(small_model.background.head(1)).round(15).tolist()
+    assert json.loads(answer)["data"] == small_model.predict_proba(small_model.usual(1)).round(15).tolist()
     assert heavy == "[]"
 
 
@@ -168,7 +168,7 @@ def test_models_predict_takes_the_serving_example(
         env_manager="local",
         output_path=str(tmp_path / "answer.json"),
     )
-    expected = small_model.predict(small_model.background.head(1)).tolist()
+    expected = small_model.predict(small_model.usual(1)).tolist()
     assert json.loads((tmp_path / "answer.json").read_text()) == {"predictions": expected}
 
 

@@ -72,7 +72,7 @@ def test_the_signature_names_inputs_target_and_parameter(small_model: HydraulicM
 
 def test_the_example_is_a_real_row(small_model: HydraulicModel, small_saved: Path) -> None:
     example = Model.load(str(small_saved)).load_input_example(str(small_saved))
-    pd.testing.assert_frame_equal(example, small_model.background.head(1))
+    pd.testing.assert_frame_equal(example, small_model.usual(1))
 
 
 def test_the_requirements_name_this_package_and_what_the_numbers_hang_on(small_saved: Path) -> None:

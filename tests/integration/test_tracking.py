@@ -76,7 +76,7 @@ def test_the_registry_holds_the_model(logged: LoggedModel, trained: tuple[Traini
     assert signature is not None
     assert signature.inputs.input_names() == list(result.model.schema.names)
     example = pyfunc.input_example
-    pd.testing.assert_frame_equal(example, result.model.background.head(len(example)))
+    pd.testing.assert_frame_equal(example, result.model.usual(len(example)))
     assert (flavor.load_model(logged.uri).predict(example) == result.model.predict(example)).all()
 
 

@@ -77,7 +77,9 @@ def test_what_is_shown_is_what_is_done_and_the_ledger_tells_it(registry: Registr
     assert shown["callers"] == ["prod gets an address, and its callers get answers of version 3"]
     assert (shown["allowed"], shown["reason_required"]) == (True, True)
     assert rows(registry) == []
-    done = registry.post(f"{PROD}/deploy", {**ONE, "reason": "beats 2", "digest": shown["digest"]})
+    whole = {**ONE, "reason": "beats 2", "digest": shown["digest"]}
+    assert registry.post(f"{PROD}/deploy/preview", whole).json == shown, "what is to be done can be shown as it is"
+    done = registry.post(f"{PROD}/deploy", whole)
     assert done.status_code == 200
     assert done.json["moved"] == shown["moves"]
     assert done.json["watch"] == "/hydraulic/deployments/prod/m"

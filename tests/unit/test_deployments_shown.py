@@ -62,6 +62,17 @@ def test_a_line_tells_what_runs_since_when_and_by_whose_word(house: TestHouse) -
     assert (valve["type"], valve["versions"], valve["deployed"]) == ("champion/challenger", "v1 + challenger v2", "")
 
 
+def test_what_is_said_of_what_comes_next_is_not_what_runs(house: TestHouse) -> None:
+    say(house, moved("cooler", 1, "Production", "ds2", "of PROD"), moved("cooler", 2, "Staging", "ds1", "refit"))
+    say(house, ran("cooler", 2), moved("cooler", 2, "Archived", "ds2", "sold"))
+    show(house, deployment("cooler", part(2)), deployment("valve"))
+    cooler, _ = items(client(house))
+    assert (cooler["deployed_by"], cooler["reason"]) == ("ds1", "refit")
+    say(house, moved("cooler", 3, "Staging", "ds2", "again"), ran("cooler", 3))
+    cooler, _ = items(client(house))
+    assert (cooler["deployed_by"], cooler["reason"]) == ("ds2", "again")
+
+
 def test_one_sees_what_is_shared_and_nothing_else(house: TestHouse) -> None:
     show(
         house,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType
@@ -63,6 +64,15 @@ def test_the_result_holds_model_and_evidence(result: TrainingResult) -> None:
     assert result.confusion().sum() == len(result.truth) == len(result.predictions())
     assert result.evaluations["unseen_runs"].measures["accuracy"].value > 0.9
     assert set(result.nested) == {"unseen_runs", "contiguous_time"}
+
+
+def test_an_example_is_a_row_of_the_middle_and_never_an_odd_one(result: TrainingResult) -> None:
+    rows = result.model.background
+    odd = pd.concat([rows.head(1) * 100, rows.head(1).assign(**{str(rows.columns[0]): np.nan}), rows])
+    found = dataclasses.replace(result.model, background=odd.reset_index(drop=True)).usual(3)
+    assert len(found) == 3 and found.notna().all(axis=None)
+    near = (found >= rows.quantile(0.05)) & (found <= rows.quantile(0.95))
+    assert near.all(axis=None), found[~near].dropna(how="all")
 
 
 def test_the_importance_finds_what_was_put_in(result: TrainingResult) -> None:

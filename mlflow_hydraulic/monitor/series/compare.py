@@ -165,8 +165,13 @@ def _crossed(pairs: Pairs, one: Answerer, other: Answerer) -> Chart:
     return crossed_chart("crossed", "Who says what", counts, names, says=who, of_rows="first", of_columns="second")
 
 
-def measured_table(pairs: Pairs, actuals: ActualStore | None, one: Answerer, other: Answerer) -> Table:
-    """Measures of both on the same rows with a true value, and the difference of what each row cost, with interval."""
+def measured_table(
+    pairs: Pairs, actuals: ActualStore | None, one: Answerer, other: Answerer, block_rows: int = 1
+) -> Table:
+    """Measures of both on the same rows with a true value, and the difference of what each row cost, with interval.
+
+    block_rows: how many consecutive rows hang together.
+    """
     table = partial(Table, name="measured", title="Measures on the same rows")
     truth = {} if actuals is None else actuals.truths(pairs.one.ids.tolist())
     keys = zip(pairs.one.ids.tolist(), pairs.one.rows.tolist(), strict=True)
@@ -176,18 +181,18 @@ def measured_table(pairs: Pairs, actuals: ActualStore | None, one: Answerer, oth
         return table(missing=missing)
     rows = [_labelled(taken(window, places), truth) for window in (pairs.one, pairs.other)]
     known = np.flatnonzero((rows[0].truth >= 0) & (rows[1].truth >= 0)) if pairs.classes else np.arange(len(places))
-    found = [measures(chosen(each, known)) for each in rows]
+    found = [measures(chosen(each, known), block_rows=block_rows) for each in rows]
     shown = [
         [name, str(found[0][name]), str(found[1][name]), f"{found[1][name].value - found[0][name].value:+.4g}"]
         for name in found[0]
         if name in found[1]
     ]
-    verdict = _better(chosen(rows[0], known), chosen(rows[1], known))
+    verdict = _better(chosen(rows[0], known), chosen(rows[1], known), block_rows)
     says = f"{len(known):,} rows that both answered have a true value. {verdict}"
     return table(headings=["measure", one.name, other.name, "difference"], rows=shown, says=says)
 
 
-def _better(one: Labelled, other: Labelled) -> str:
+def _better(one: Labelled, other: Labelled, block_rows: int) -> str:
     """Whether the other errs less, by the difference on each row: paired, so it shows what two intervals hide."""
     if one.schema.labels:
         cost = [(rows.truth != rows.predicted).astype(np.float64) for rows in (one, other)]
@@ -196,7 +201,7 @@ def _better(one: Labelled, other: Labelled) -> str:
         cost = [np.abs(rows.truth - rows.predicted) for rows in (one, other)]
         what = "mean error"
     gap = cost[1] - cost[0]
-    low, high = np.percentile(resampled_mean(gap, blocks(len(gap)), SEED), (2.5, 97.5))
+    low, high = np.percentile(resampled_mean(gap, blocks(len(gap), block_rows), SEED), (2.5, 97.5))
     told = f"{what} of the second minus the first: {gap.mean():+.4g} (95 % interval {low:+.4g} to {high:+.4g})"
     verdict = "the second is better" if high < 0 else "the first is better" if low > 0 else "no difference is sure"
     return f"{told[:1].upper()}{told[1:]}: {verdict}."

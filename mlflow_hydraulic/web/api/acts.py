@@ -1,7 +1,7 @@
 """Deploy, end, roll back and canary words: each shown before it is done, and done with a reason.
 
 All of them move the registry of models and nothing else. What the caller may do is judged by their role and by the
-registry's gate, whose reasons come back with a refusal; a refusal is on record.
+registry's gate, whose reasons come back with a refusal; a refusal is on record. A preview takes the body of its act.
 """
 
 from __future__ import annotations
@@ -33,28 +33,21 @@ class Arm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replicas: Annotated[int, Meta(ge=1, le=100)] | None = None
 
 
-class Composition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Said(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why, and the digest of the preview that was looked at; "" to do it whatever was moved since."""
+
+    reason: Reason = ""
+    digest: Digest = ""
+
+
+class Deploy(Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to run: one arm, or several whose shares add up to 100; challenger: a version that gets a copy."""
 
     arms: Annotated[list[Arm], Meta(min_length=1, max_length=MOST_ARMS)]
     challenger: Number | None = None
 
 
-class Deploy(Composition, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A composition, why, and the digest of the preview that was looked at; "" to do it whatever was moved since."""
-
-    reason: Reason = ""
-    digest: Digest = ""
-
-
-class Said(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why, and the digest of the preview that was looked at."""
-
-    reason: Reason = ""
-    digest: Digest = ""
-
-
-class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Return(Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """to: the version that is to answer again; left out: what ran before what the registry asks for now.
 
     what: instead of it, exactly what is to run again, in the words of the deployment's past: "v1 80%/v3 20%".
@@ -64,28 +57,14 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     what: Annotated[str, Meta(max_length=500)] = ""
 
 
-class Return(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A rollback's target, why, and the digest of the preview that was looked at."""
-
-    reason: Reason = ""
-    digest: Digest = ""
-
-
-class Word(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Speak(Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """promote: all callers at once. abort: back to who served before. retry: again, from the first step or its own."""
 
     word: Literal["promote", "abort", "retry"]
 
 
-class Speak(Word, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A word about a canary, why, and the digest of the preview that was looked at."""
-
-    reason: Reason = ""
-    digest: Digest = ""
-
-
 @route("POST", AT + "/deploy/preview", right=Right.VIEW, area=AREA)
-def preview_deploy(ask: Ask, model: str, environment: str, body: Composition) -> Preview:
+def preview_deploy(ask: Ask, model: str, environment: str, body: Deploy) -> Preview:
     """What deploying a composition would do."""
     return preview(ask, acting.deploying(ask, model, environment, wish_of(body)))
 
@@ -109,7 +88,7 @@ def end(ask: Ask, model: str, environment: str, body: Said) -> Done:
 
 
 @route("POST", AT + "/rollback/preview", right=Right.VIEW, area=AREA)
-def preview_rollback(ask: Ask, model: str, environment: str, body: Target) -> Preview:
+def preview_rollback(ask: Ask, model: str, environment: str, body: Return) -> Preview:
     """What rolling back would do."""
     return preview(ask, acting.returning(ask, model, environment, body.to, body.what))
 
@@ -121,7 +100,7 @@ def rollback(ask: Ask, model: str, environment: str, body: Return) -> Done:
 
 
 @route("POST", AT + "/canary/preview", right=Right.VIEW, area=AREA)
-def preview_canary(ask: Ask, model: str, environment: str, body: Word) -> Preview:
+def preview_canary(ask: Ask, model: str, environment: str, body: Speak) -> Preview:
     """What a word about the canary would do."""
     return preview(ask, acting.saying(ask, model, environment, body.word))
 
@@ -132,7 +111,7 @@ def canary(ask: Ask, model: str, environment: str, body: Speak) -> Done:
     return _do(ask, acting.saying(ask, model, environment, body.word), body.reason, body.digest)
 
 
-def wish_of(body: Composition) -> Wish:
+def wish_of(body: Deploy) -> Wish:
     """The composition as a wish; `BadInput` where it is none."""
     shares = tuple(Share(version=arm.version, percent=arm.share, replicas=arm.replicas) for arm in body.arms)
     return Wish(shares=shares, challenger=body.challenger)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, literal, select
 
 from mlflow_hydraulic.evidence.recorded import INITIAL_VERBS, RUNS
 from mlflow_hydraulic.evidence.sight import Look, Part
@@ -87,21 +87,29 @@ def deployed_since(connection: Connection, workspace: str, subject: str = "") ->
     return {row.subject: Deployed(at=row.at, actor=row.actor, reason=row.reason) for row in connection.execute(query)}
 
 
-def words(connection: Connection, workspace: str, models: Iterable[str]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Who said last what is to run of each of `models`, and why, by (model, environment)."""
-    newest = (
-        select(func.max(ledger.c.seq).label("seq"))
-        .where(
-            ledger.c.verb.in_(INITIAL_VERBS), ledger.c.workspace == workspace, ledger.c.model.in_(sorted(set(models)))
-        )
-        .where(ledger.c.environment != "")
-        .group_by(ledger.c.model, ledger.c.environment)
+def words(connection: Connection, workspace: str, subjects: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Who said last, before the controller carried it out, what each of `subjects` ("environment/deployment") runs,
+    and why. What was said since, of what is on its way or is to end, is not what runs."""
+    runs, said = ledger.alias("runs"), ledger.alias("said")
+    carried = (
+        select(func.max(runs.c.seq).label("seq"))
+        .where(runs.c.verb == RUNS, runs.c.workspace == workspace, runs.c.subject.in_(sorted(set(subjects))))
+        .group_by(runs.c.subject)
         .subquery()
     )
-    columns = (ledger.c.model, ledger.c.environment, ledger.c.actor, ledger.c.reason)
-    said: dict[tuple[str, str], tuple[str, str]] = {}
-    query = select(*columns).join(newest, ledger.c.seq == newest.c.seq).order_by(ledger.c.seq)
-    for row in connection.execute(query):
-        for environment in row.environment.split(","):
-            said[row.model, environment] = (row.actor, row.reason)
-    return said
+    about = (
+        literal(",")
+        .concat(said.c.environment)
+        .concat(",")
+        .contains(literal(",").concat(runs.c.environment).concat(","))
+    )
+    newest = (
+        select(runs.c.subject, func.max(said.c.seq).label("seq"))
+        .join(carried, runs.c.seq == carried.c.seq)
+        .join(said, and_(said.c.model == runs.c.model, said.c.seq < runs.c.seq, about))
+        .where(said.c.verb.in_(INITIAL_VERBS), said.c.workspace == workspace)
+        .group_by(runs.c.subject)
+        .subquery()
+    )
+    query = select(newest.c.subject, ledger.c.actor, ledger.c.reason).join(newest, ledger.c.seq == newest.c.seq)
+    return {row.subject: (row.actor, row.reason) for row in connection.execute(query)}

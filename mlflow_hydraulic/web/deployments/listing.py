@@ -200,10 +200,10 @@ def _line(
 def with_actors(connection: Connection, workspace: str, lines: list[Line]) -> list[Line]:
     """The lines with the person whose word brought what the controller deployed, and their reason."""
     theirs = [one for one in lines if one.deployed_by == CONTROLLER_ACTOR]
-    said = words(connection, workspace, [one.model for one in theirs]) if theirs else {}
+    said = words(connection, workspace, [f"{one.environment}/{one.deployment}" for one in theirs]) if theirs else {}
 
     def told(one: Line) -> Line:
-        who, why = said.get((one.model, one.environment), (one.deployed_by, one.reason))
+        who, why = said.get(f"{one.environment}/{one.deployment}", (one.deployed_by, one.reason))
         return structs.replace(one, deployed_by=who, reason=why) if one.deployed_by == CONTROLLER_ACTOR else one
 
     return [told(one) for one in lines]

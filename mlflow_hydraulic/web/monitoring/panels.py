@@ -167,7 +167,9 @@ def comparison(view: View, other: str) -> Panel:
     second = view.scene.choose(other) if other else _beside(view.scene, one, rest)
     pairs = compare.pairs_of(record, one, second, view.span)
     notes = [f"First: {one.name}. Second: {second.name}. Joined by prediction id and row in the record."]
-    table = compare.measured_table(pairs, view.scene.actuals, one, second)
+    training, _ = view.scene.training(one)
+    block_rows = training.block_rows if training else 1
+    table = compare.measured_table(pairs, view.scene.actuals, one, second, block_rows)
     return view.panel(notes, compare.compared(pairs, one, second, view.span), [table])
 
 

@@ -7,7 +7,8 @@ const FOLLOWED_MS = 30000; // so long after an act one waits to see what comes o
 async function fetched(url, signal) {
   const answer = await fetch(url, { headers: { Accept: "text/html" }, signal });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (!answer.ok) throw new Error(told(page) || `the server answered ${answer.status}`);
+  const { status } = answer;
+  if (!answer.ok) throw Object.assign(new Error(told(page) || `the server answered ${status}`), { status });
   return page;
 }
 
@@ -66,7 +67,8 @@ for (const section of document.querySelectorAll("[data-refresh]")) {
 
 const typing = new WeakMap();
 
-async function filter(form) {
+/** typed: the field in which somebody types; what it says so far is marked when it is wrong, and told when they leave. */
+async function filter(form, typed) {
   typing.get(form)?.abort();
   const control = new AbortController();
   typing.set(form, control);
@@ -79,18 +81,31 @@ async function filter(form) {
       if (made) morph(place, made);
     }
     history.replaceState(null, "", url);
+    for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
     form.dispatchEvent(new CustomEvent("filtered", { bubbles: true }));
   } catch (error) {
-    if (error.name !== "AbortError") toast(`It could not be filtered: ${error.message}.`, "bad");
+    if (error.name === "AbortError") return;
+    const typing = error.status === 400 && typed === document.activeElement;
+    if (error.status === 400) wrong(typed, error.message);
+    if (!typing) toast(`It could not be filtered: ${error.message}`, "bad");
   }
 }
 
+function wrong(field, message) {
+  if (!field) return;
+  field.setAttribute("aria-invalid", "true");
+  field.dataset.wrong = message;
+}
+
 const timers = new WeakMap();
-document.addEventListener("input", (event) => {
-  const form = event.target.form;
+document.addEventListener("input", ({ target }) => {
+  const { form } = target;
   if (!form?.dataset.live) return;
   clearTimeout(timers.get(form));
-  timers.set(form, setTimeout(() => filter(form), 200));
+  timers.set(form, setTimeout(() => filter(form, target), 200));
+});
+document.addEventListener("change", ({ target }) => {
+  if (target.form?.dataset.live && target.ariaInvalid === "true") toast(`It could not be filtered: ${target.dataset.wrong}`, "bad");
 });
 document.addEventListener("submit", (event) => {
   if (!event.target.dataset?.live) return;
