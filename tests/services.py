@@ -45,7 +45,7 @@ def postgres() -> Iterator[str]:
     """A PostgreSQL server of our own; yields a URI whose last part, the database, is "postgres"."""
     initdb = _postgres_program("initdb")
     folder = Path(tempfile.mkdtemp(prefix="hydraulic-pg-"))
-    user = _not_root()
+    user = _not_root("postgres")
     if user:
         shutil.chown(folder, user, user)
     port = free_port()
@@ -79,14 +79,55 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(server: str, like: str = "template1") -> str:
-    """The URI of a new database on the server whose URI `postgres` gave: empty, or as the one named by `like`."""
+@contextmanager
+def mariadb() -> Iterator[str]:
+    """A MariaDB server of our own, which speaks MySQL's protocol; yields a URI whose last part is its "mysql"."""
+    install, program = shutil.which("mariadb-install-db"), shutil.which("mariadbd")
+    if not install or not program:
+        pytest.skip("MariaDB is not installed: apt-get install mariadb-server")
+    folder = Path(tempfile.mkdtemp(prefix="hydraulic-my-"))
+    user = _not_root("mysql")
+    if user:
+        shutil.chown(folder, user, user)
+    data, port = folder / "data", free_port()
+    made = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", f"--datadir={data}"]
+    _run(user, [install, *made])
+    options = ["--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1"]
+    options += [f"--socket={folder / 'socket'}", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"]
+    log = (folder / "log").open("wb")
+    server = subprocess.Popen(_as(user, [program, *options]), stdout=log, stderr=log)
+    try:
+        uri = f"mysql+pymysql://root@127.0.0.1:{port}/mysql"
+        _wait_for_port(port, server, folder / "log")
+        _wait_for_answers(uri)
+        yield uri
+    finally:
+        end = ["mariadb-admin", "--no-defaults", f"--socket={folder / 'socket'}", "--user=root", "shutdown"]
+        subprocess.run(end, check=False)
+        server.wait(timeout=30)
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_database(server: str, like: str = "") -> str:
+    """The URI of a new database on the server whose URI `postgres` or `mariadb` gave: empty, or with what is in the one
+    named by `like`."""
     name = f"t{uuid.uuid4().hex}"
+    mysql = server.startswith("mysql")
+    how = "character set utf8mb4" if mysql else f"template {like or 'template1'}"
     engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"create database {name} template {like}"))
+        connection.execute(sqlalchemy.text(f"create database {name} {how}"))
     engine.dispose()
+    if mysql and like:
+        _copy(int(engine.url.port or 3306), like, name)
     return server.rsplit("/", 1)[0] + f"/{name}"
+
+
+def _copy(port: int, one: str, other: str) -> None:
+    at = ["--no-defaults", "--host=127.0.0.1", f"--port={port}", "--user=root"]
+    said = subprocess.run(["mariadb-dump", *at, one], stdout=subprocess.PIPE, check=True)
+    subprocess.run(["mariadb", *at, other], input=said.stdout, check=True)
 
 
 def _postgres_program(name: str) -> str:
@@ -96,15 +137,15 @@ def _postgres_program(name: str) -> str:
     return str(found[-1])
 
 
-def _not_root() -> str:
-    """PostgreSQL refuses to run as root: the user to run it as, or "" to run it as we are."""
+def _not_root(user: str) -> str:
+    """Databases refuse to run as root: the `user` of theirs to run one as, or "" to run it as we are."""
     if os.geteuid() != 0:
         return ""
     try:
-        pwd.getpwnam("postgres")
+        pwd.getpwnam(user)
     except KeyError:
-        pytest.skip("PostgreSQL does not run as root and there is no user postgres")
-    return "postgres"
+        pytest.skip(f"a database does not run as root and there is no user {user}")
+    return user
 
 
 def _as(user: str, command: list[str]) -> list[str]:

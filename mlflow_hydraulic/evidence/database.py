@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from alembic import command
@@ -23,7 +24,9 @@ MLFLOW_TABLE = "registered_models"
 SCHEMES = ("sqlite", "postgresql", "mysql")  # the dialects that a watched registry may be in
 PORTS = {"postgresql": "5432", "mysql": "3306"}
 READ_ONLY = "; to read a copy in a folder that cannot be written: sqlite:///file:{path}?immutable=1&uri=true"
+HEAD_TABLE = "hydraulic_ledger_head"  # is made with a row
 BUSY_MS = 20_000
+PATIENCE_S = 120
 UPGRADE_LOCK = 0x68796472  # "hydr": PostgreSQL names such locks by number, within one database
 SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
 
@@ -59,7 +62,8 @@ def prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def upgrade(engine: Engine) -> str:
     """Bring the schema to this package's version and return it; MLflow must have made its own tables first.
 
-    One of several that do it at once does it, the others wait and find it done; killed in the middle, nothing was done.
+    One of several that do it at once does it, the others wait and find it done. Killed in the middle, nothing was done;
+    on MySQL, which keeps each table by itself, what was begun is done anew.
     """
     with _connected(engine) as connection, _alone(connection):
         if not inspect(connection).has_table(MLFLOW_TABLE):
@@ -70,6 +74,7 @@ def upgrade(engine: Engine) -> str:
         _refuse_newer(connection)
         config = _config()
         config.attributes["connection"] = connection
+        _clear_begun(connection)
         command.upgrade(config, "head")  # looks at the version again, now that nobody else can change it
     return newest()
 
@@ -90,12 +95,42 @@ def _alone(connection: Connection) -> Iterator[None]:
             raise Unavailable(f"database {safe_uri(connection.engine.url)} is in use: {error.orig}") from error
     elif kind == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+    elif kind == "mysql":  # of the server, not of one of its databases
+        name = f"{UPGRADE_LOCK} {connection.engine.url.database}"[-64:]
+        if not connection.execute(select(func.get_lock(name, PATIENCE_S))).scalar():
+            raise Unavailable(f"database {safe_uri(connection.engine.url)}: another upgrade takes its time; try later")
     try:
         yield
     except BaseException:
         connection.rollback()
         raise
-    connection.commit()
+    else:
+        connection.commit()
+    finally:
+        if kind == "mysql":
+            connection.execute(select(func.release_lock(name)))
+
+
+def _clear_begun(connection: Connection) -> None:
+    """Drop the tables of the next step that an upgrade killed on MySQL left: nobody has used them yet."""
+    found = current(connection)
+    steps = list(ScriptDirectory.from_config(_config()).iterate_revisions("head", found or "base"))
+    if not steps:
+        return
+    made = getattr(steps[-1].module, "TABLES", ())
+    left = [name for name in made if inspect(connection).has_table(name)]
+    used = [name for name in left if name != HEAD_TABLE and connection.execute(_any_row(name)).first()]
+    if used:
+        raise Failed(
+            f"table {used[0]} holds rows, but {VERSION_TABLE} does not name the schema that made it: restore that "
+            f"table from a backup; nothing was changed"
+        )
+    for name in left:
+        sqlalchemy.Table(name, sqlalchemy.MetaData()).drop(connection)
+
+
+def _any_row(name: str) -> sqlalchemy.Select[Any]:
+    return select(sqlalchemy.literal(1)).select_from(sqlalchemy.table(name)).limit(1)
 
 
 def check(engine: Engine) -> str:
@@ -119,6 +154,9 @@ def ready(engine: Engine) -> None:
         found = current(connection)
     if found is None:
         upgrade(engine)
+    elif found != newest() and engine.dialect.name == "mysql":  # where an upgrade's steps are seen one by one
+        with _connected(engine) as connection, _alone(connection):
+            pass
     check(engine)
 
 

@@ -1,4 +1,4 @@
-"""What the suites run on: a fresh database for each test, SQLite and PostgreSQL alike; every target in turn."""
+"""What the suites run on: a fresh database for each test, of every kind alike; every target in turn."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ def postgres_server() -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[str]:
+    with services.mariadb() as uri:
+        yield uri
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
 def database_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URI of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'evidence.db'}"
-    server: str = request.getfixturevalue("postgres_server")
+    server: str = request.getfixturevalue({"postgresql": "postgres_server", "mysql": "mysql_server"}[request.param])
     return services.new_database(server)
 
 

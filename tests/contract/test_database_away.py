@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from mlflow_hydraulic.web import access
-from tests.support.house import client, make_house
+from tests.support.house import KIND, SERVERS, client, make_house
 
 WORDS = "the database does not answer for now"
 
@@ -30,7 +29,7 @@ def test_a_database_that_is_away_is_no_fault_of_the_request(tmp_path: Path, monk
         assert "SELECT" not in said and "disk" not in said
 
 
-@pytest.mark.skipif(os.environ.get("TEST_DATABASE") == "postgresql", reason="a server's database is no file")
+@pytest.mark.skipif(KIND in SERVERS, reason="a server's database is no file")
 def test_a_file_that_is_no_database_any_more_is_told(tmp_path: Path) -> None:
     house = make_house(tmp_path)
     browser = client(house)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 from mlflow_hydraulic.cli import main
-from mlflow_hydraulic.errors import Unavailable
+from mlflow_hydraulic.errors import Failed, Unavailable
 from mlflow_hydraulic.evidence import database, ledger
 from mlflow_hydraulic.evidence.ledger import Event
 from mlflow_hydraulic.evidence.tables import metadata
@@ -68,6 +68,16 @@ def test_an_upgrade_killed_in_the_middle_is_repeated(plain: Engine, database_uri
     assert killed.returncode == -9
     assert database.upgrade(plain) == database.check(plain) == database.newest()
     assert set(metadata.tables) <= set(sqlalchemy.inspect(plain).get_table_names())
+
+
+def test_a_ledger_whose_version_is_lost_is_left_alone(evidence: Engine) -> None:
+    with evidence.begin() as connection:
+        ledger.append(connection, [Event(verb="v", subject="s", actor="a")])
+        connection.execute(text(f"drop table {database.VERSION_TABLE}"))
+    with pytest.raises(Failed, match=r"hydraulic_ledger holds rows.*restore that table"):
+        database.upgrade(evidence)
+    with evidence.connect() as connection:
+        assert ledger.verify(connection).rows == 1
 
 
 def test_an_upgrade_leaves_the_connection_as_it_was(evidence: Engine) -> None:

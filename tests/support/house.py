@@ -33,6 +33,8 @@ from mlflow_hydraulic.web import blueprint
 from mlflow_hydraulic.web.house import House
 from tests import services
 
+KIND = os.environ.get("TEST_DATABASE", "sqlite")
+SERVERS = {"postgresql": services.postgres, "mysql": services.mariadb}
 DS1, DS2, ADMIN = Who(name="ds1"), Who(name="ds2"), Who(name="admin", admin=True)
 
 
@@ -88,11 +90,12 @@ def make_house(
 
 
 def make_engine(folder: Path, like: Engine | None = None) -> Engine:
-    """A database with MLflow's tables and ours: a file in `folder`, or with TEST_DATABASE=postgresql one of a server.
+    """A database with MLflow's tables and ours: a file in `folder`, or one of the server that TEST_DATABASE names:
+    "postgresql" or "mysql".
 
     It begins with what is in the database of `like`; empty where that is None.
     """
-    if os.environ.get("TEST_DATABASE") == "postgresql":
+    if KIND in SERVERS:
         if like is not None:
             like.dispose()  # a database that somebody is connected to is no template
         template = str(like.url.database) if like is not None else _server_tables()
@@ -125,10 +128,10 @@ def _tables() -> bytes:
 
 @cache
 def _server() -> str:
-    """A PostgreSQL server, for as long as this process runs."""
+    """For as long as this process runs."""
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(services.postgres())
+    return stack.enter_context(SERVERS[KIND]())
 
 
 @cache

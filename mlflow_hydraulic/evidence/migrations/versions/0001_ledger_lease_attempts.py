@@ -10,6 +10,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+TABLES = ("hydraulic_attempts", "hydraulic_lease", "hydraulic_ledger_head", "hydraulic_ledger")  # that this step makes
+
 
 def upgrade() -> None:
     op.create_table(
@@ -61,5 +63,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("hydraulic_attempts", "hydraulic_lease", "hydraulic_ledger_head", "hydraulic_ledger"):
+    for table in TABLES:
         op.drop_table(table)

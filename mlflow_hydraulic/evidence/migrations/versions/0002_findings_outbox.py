@@ -11,6 +11,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+TABLES = ("hydraulic_outbox", "hydraulic_findings")  # that this step makes
+
 
 def upgrade() -> None:
     long_text = sa.Text().with_variant(LONGTEXT(), "mysql")
@@ -53,5 +55,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("hydraulic_outbox", "hydraulic_findings"):
+    for table in TABLES:
         op.drop_table(table)

@@ -11,6 +11,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+TABLES = ("hydraulic_service_marks", "hydraulic_service")  # that this step makes
+
 
 def upgrade() -> None:
     long_text = sa.Text().with_variant(LONGTEXT(), "mysql")
@@ -46,5 +48,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("hydraulic_service_marks", "hydraulic_service"):
+    for table in TABLES:
         op.drop_table(table)

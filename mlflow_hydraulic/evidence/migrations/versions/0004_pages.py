@@ -11,6 +11,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+TABLES = ("hydraulic_sight_looks", "hydraulic_sight", "hydraulic_members", "hydraulic_projects")  # that this step makes
+
 
 def upgrade() -> None:
     op.create_table(
@@ -60,5 +62,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("hydraulic_sight_looks", "hydraulic_sight", "hydraulic_members", "hydraulic_projects"):
+    for table in TABLES:
         op.drop_table(table)

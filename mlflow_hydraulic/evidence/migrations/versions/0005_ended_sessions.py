@@ -10,6 +10,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+TABLES = ("hydraulic_ended_sessions",)  # that this step makes
+
 
 def upgrade() -> None:
     op.create_table(
@@ -21,4 +23,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("hydraulic_ended_sessions")
+    for table in TABLES:
+        op.drop_table(table)
