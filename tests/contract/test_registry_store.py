@@ -17,7 +17,6 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-import sqlalchemy
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -40,6 +39,7 @@ from mlflow_hydraulic.plugin.workspaces import open_workspaces
 from mlflow_hydraulic.policy import judge_all
 from mlflow_hydraulic.registry import INTENT_TAGS, RegisteredModel, Registry, Version
 from mlflow_hydraulic.settings import read_tables
+from tests import services
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
 TIMES = ("creation_timestamp", "last_updated_timestamp", "creation_time", "last_updated_time")
@@ -89,7 +89,7 @@ def plain_value(value: Any) -> object:
     return value
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mysql"])
 def new_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
     """Makes the URI of a database of MLflow's, fresh at each call: a copy, since MLflow's migrations take seconds."""
     folder = tmp_path_factory.mktemp("stores")
@@ -97,29 +97,17 @@ def new_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         first = folder / "first.db"
         SqlAlchemyStore(f"sqlite:///{first}").engine.dispose()
         return lambda: f"sqlite:///{copied(first)}"
-    server: str = request.getfixturevalue("postgres_server")
-    prefix = f"{server.rsplit('/', 1)[0]}/"
-    template = run_sql(server, "create database {}")
-    store = SqlAlchemyStore(prefix + template)
-    store.engine.dispose()
-    SqlAlchemyStore._engine_map.pop(prefix + template)
-    return lambda: prefix + run_sql(server, f"create database {{}} template {template}")
+    server: str = request.getfixturevalue({"postgresql": "postgres_server", "mysql": "mysql_server"}[request.param])
+    uri = services.new_database(server)
+    SqlAlchemyStore(uri).engine.dispose()
+    SqlAlchemyStore._engine_map.pop(uri)
+    return lambda: services.new_database(server, uri.rsplit("/", 1)[1])
 
 
 def copied(first: Path) -> Path:
     copy = first.with_name(f"{len(list(first.parent.iterdir()))}.db")
     copy.write_bytes(first.read_bytes())
     return copy
-
-
-def run_sql(server: str, sql: str) -> str:
-    engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        count = connection.execute(text("select count(*) from pg_database")).scalar()
-        name = f"registry{count}"
-        connection.execute(text(sql.format(name)))
-    engine.dispose()
-    return name
 
 
 @contextmanager
@@ -733,7 +721,8 @@ def test_a_ledger_in_another_database_is_refused(
 def test_the_scheme_of_ours_is_mlflows_entry_point(new_uri: Callable[[], str]) -> None:
     uri = new_uri()
     driver = uri.partition(":")[0].partition("+")[2]
-    for scheme in {uri, uri.replace(f"+{driver}", "")}:
+    short = uri if driver == "pymysql" else uri.replace(f"+{driver}", "")  # "mysql" alone means another driver
+    for scheme in {uri, short}:
         store = _get_store_registry().get_store(f"hydraulic+{scheme}", None)
         assert isinstance(store, WatchedStore)
         store.engine.dispose()

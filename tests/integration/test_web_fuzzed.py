@@ -49,13 +49,14 @@ HIDDEN = {
 }
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mysql"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     with ExitStack() as stack:
         uri = ""
-        if request.param == "postgresql":
-            uri = services.new_database(stack.enter_context(services.postgres()))
+        if request.param != "sqlite":
+            started = {"postgresql": services.postgres, "mysql": services.mariadb}[request.param]()
+            uri = services.new_database(stack.enter_context(started))
         make_registry(folder, uri=uri)
         env = {"HYDRAULIC_HOME": str(folder / "home")}
         yield stack.enter_context(mlflow_server(folder, auth=True, backend=uri or "sqlite", env=env))
