@@ -108,7 +108,8 @@ def _alone(connection: Connection) -> Iterator[None]:
         connection.commit()
     finally:
         if kind == "mysql":
-            connection.execute(select(func.release_lock(name)))
+            with suppress(sqlalchemy.exc.DBAPIError):  # a connection that is lost has let go of it
+                connection.execute(select(func.release_lock(name)))
 
 
 def _clear_begun(connection: Connection) -> None:
