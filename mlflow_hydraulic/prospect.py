@@ -196,7 +196,7 @@ def _final(model: RegisteredModel, environment: Environment) -> Wanted | None:
 
 def told(environment: Environment, seen: Running | None, action: Action, final: Wanted | None) -> list[str]:
     """What one line of the plan means to the callers of an environment. final: what the registry then asks for."""
-    where, old = environment.name, seen.wanted if seen else None
+    where, old = environment.name.upper(), seen.wanted if seen else None
     if action.kind == "delete":
         return [f"callers of {where} get no answers any more: its address goes away"]
     if action.kind == "wait" and final is None:

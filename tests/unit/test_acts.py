@@ -74,7 +74,7 @@ def seen(registry: Registry, environment: str, *versions: int) -> None:
 def test_what_is_shown_is_what_is_done_and_the_ledger_tells_it(registry: Registry) -> None:
     shown = registry.post(f"{PROD}/deploy/preview", ONE).json
     assert (shown["before"], shown["after"]) == ("nothing", "v3")
-    assert shown["callers"] == ["prod gets an address, and its callers get answers of version 3"]
+    assert shown["callers"] == ["PROD gets an address, and its callers get answers of version 3"]
     assert (shown["allowed"], shown["reason_required"]) == (True, True)
     assert rows(registry) == []
     whole = {**ONE, "reason": "beats 2", "digest": shown["digest"]}
@@ -105,15 +105,15 @@ def test_challenger_split_end_and_the_way_back(registry: Registry) -> None:
     registry.post(f"{PROD}/deploy", {**ONE, "reason": "x"})
     seen(registry, "prod", 3)
     shown = registry.post(f"{PROD}/deploy/preview", arms((3, 100), challenger=2)).json
-    assert shown["callers"] == ["version 2 gets a copy of every request to prod; nobody gets its answers"]
+    assert shown["callers"] == ["version 2 gets a copy of every request to PROD; nobody gets its answers"]
     shown = registry.post(f"{PROD}/deploy/preview", arms((3, 80), (2, 20))).json
-    told = "callers of prod get answers of version 2 (20 %) and version 3 (80 %) instead of version 3"
+    told = "callers of PROD get answers of version 2 (20 %) and version 3 (80 %) instead of version 3"
     assert shown["callers"] == [f"{told}; no request fails meanwhile"]
     assert registry.post(f"{PROD}/deploy", arms((3, 80), (2, 20), reason="x")).status_code == 200
     assert "held" not in " ".join(row.after for row in rows(registry))
     assert registry.post(f"{PROD}/end", {}).status_code == 400
     shown = registry.post(f"{PROD}/end/preview").json
-    assert shown["callers"] == ["callers of prod get no answers any more: its address goes away"]
+    assert shown["callers"] == ["callers of PROD get no answers any more: its address goes away"]
     assert registry.post(f"{PROD}/end", {"reason": "sold"}).status_code == 200
     assert stages(registry) == ["None", "Archived", "Archived"]
 
