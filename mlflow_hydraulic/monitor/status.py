@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,26 +27,33 @@ class Standing:
     looked: str = ""
 
 
-def standings(seen: Iterable[Seen], now: datetime, stale_s: float) -> list[Standing]:
-    """Each deployment on each level, in the order of names; what is older than `stale_s` says nothing: grey."""
+def standings(
+    seen: Iterable[Seen], now: datetime, stale_s: float, behind: Container[str] = frozenset()
+) -> list[Standing]:
+    """Each deployment on each level, in the order of names; what is older than `stale_s` says nothing: grey.
+
+    behind: predictors whose words give way to those of others that are as bad: challengers, whom nobody hears.
+    """
     oldest = stamp(now - timedelta(seconds=stale_s))
     places: dict[tuple[str, str], list[Seen]] = {}
     for one in seen:
         subject = one.finding.subject
         places.setdefault((subject.environment, subject.deployment), []).append(one)
     return [
-        _standing(environment, deployment, level, [one for one in there if one.finding.level == level], oldest)
+        _standing(environment, deployment, level, [one for one in worst_first if one.finding.level == level], oldest)
         for (environment, deployment), there in sorted(places.items())
+        for worst_first in [sorted(there, key=lambda one: _badness(one.finding, behind), reverse=True)]
         for level in LEVELS
     ]
 
 
 def _standing(environment: str, deployment: str, level: Level, seen: list[Seen], oldest: str) -> Standing:
+    """seen: the worst first."""
     base = Standing(environment=environment, deployment=deployment, model="", level=level, colour="grey", why=NEVER)
     if not seen:
         return base
     fresh = [one for one in seen if one.looked >= oldest]
-    worst = max(fresh or seen, key=lambda one: (COLOURS.index(one.finding.colour), one.finding.until))
+    worst = (fresh or seen)[0]
     finding = worst.finding
     who = f"{finding.subject.predictor}: " if finding.subject.predictor else ""
     why = f"{who}{finding.cause}" if fresh else f"not looked at since {worst.looked[:19].replace('T', ' ')} UTC"
@@ -60,3 +67,7 @@ def _standing(environment: str, deployment: str, level: Level, seen: list[Seen],
         finding=finding,
         looked=worst.looked,
     )
+
+
+def _badness(finding: Finding, behind: Container[str]) -> tuple[int, bool, float]:
+    return COLOURS.index(finding.colour), finding.subject.predictor not in behind, finding.until

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -21,9 +21,11 @@ def last_said(connection: Connection, subject: Subject) -> list[Seen]:
     return list(looks.newest(connection, subject.workspace, (subject.environment, subject.deployment)))
 
 
-def levels(seen: Sequence[Seen], subject: Subject, now: datetime, stale_s: float) -> list[Standing]:
-    """How it is on each level; all grey where nobody looked."""
-    found = standings(seen, now, stale_s)
+def levels(
+    seen: Sequence[Seen], subject: Subject, now: datetime, stale_s: float, behind: Container[str] = frozenset()
+) -> list[Standing]:
+    """How it is on each level; all grey where nobody looked. behind: see `standings`."""
+    found = standings(seen, now, stale_s, behind)
     return found or [
         Standing(
             environment=subject.environment,

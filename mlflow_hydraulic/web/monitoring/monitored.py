@@ -59,7 +59,8 @@ def monitored(ask: Ask, scene: Scene, span: Span) -> Monitored:
     subject = scene.subject
     with ask.house.engine.connect() as connection:
         seen = told.last_said(connection, subject)
-    levels = told.levels(seen, subject, ask.now, ask.house.monitoring.rules.stale_s)
+    behind = {part.name for part in scene.parts if part.role == "challenger"}
+    levels = told.levels(seen, subject, ask.now, ask.house.monitoring.rules.stale_s, behind)
     return Monitored(
         environment=subject.environment,
         deployment=subject.deployment,
