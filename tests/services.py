@@ -103,8 +103,8 @@ def mariadb() -> Iterator[str]:
         yield uri
     finally:
         end = ["mariadb-admin", "--no-defaults", f"--socket={folder / 'socket'}", "--user=root", "shutdown"]
-        subprocess.run(end, check=False)
-        server.wait(timeout=30)
+        subprocess.run(end, check=False, timeout=60)
+        server.wait(timeout=60)
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlflow_hydraulic.accuracy.measures import FEWEST, SEED, Values, blocks, resampled_mean
+from mlflow_hydraulic.accuracy.measures import FEWEST, SEED, Values, interval_blocks, resampled_mean
 from mlflow_hydraulic.accuracy.values import Labelled
 from mlflow_hydraulic.rig.measures import Interval
 
@@ -99,7 +99,7 @@ def estimate(
     labels = sound.shape[1]
     expected = np.zeros((labels, labels))
     np.add.at(expected.T, predicted, sound)
-    drawn = resampled_mean(confidence, blocks(len(confidence), block_rows), seed)
+    drawn = resampled_mean(confidence, interval_blocks(len(confidence), block_rows), seed)
     if calibration is not None:
         drawn = np.clip(drawn + calibration.drawn_errors(stated, len(drawn), seed + 1), 0.0, 1.0)
     low, high = np.percentile(drawn, (2.5, 97.5))

@@ -17,6 +17,7 @@ Values = NDArray[np.float64]
 RESAMPLES = 2000
 SEED = 20151013
 FEWEST = 10  # labelled rows; fewer say nothing
+FEWEST_BLOCKS = 3
 CLASS_MEASURES = ("accuracy", "balanced_accuracy")
 PROBABILITY_MEASURES = ("log_loss", "brier", "ece")
 
@@ -31,6 +32,15 @@ def blocks(rows: int, length: int = 1) -> NDArray[np.int64]:
     return np.minimum(np.arange(rows, dtype=np.int64) // least, max(rows // least, 1) - 1)
 
 
+def interval_blocks(rows: int, length: int = 1) -> NDArray[np.int64]:
+    """The same for an interval: three blocks at least, since all draws of one alone are alike, and nothing looks surer.
+
+    >>> int(interval_blocks(30, 20).max())
+    2
+    """
+    return blocks(rows, min(length, rows // FEWEST_BLOCKS))
+
+
 def measures(rows: Labelled, *, block_rows: int = 1, seed: int = SEED) -> dict[str, Interval]:
     """Measures with 95 % intervals; none of fewer than `FEWEST` rows.
 
@@ -39,7 +49,7 @@ def measures(rows: Labelled, *, block_rows: int = 1, seed: int = SEED) -> dict[s
     """
     if len(rows) < FEWEST:
         return {}
-    block = blocks(len(rows), block_rows)
+    block = interval_blocks(len(rows), block_rows)
     if not rows.schema.labels:
         return _regression(rows.truth, rows.predicted, block, seed)
     known = rows.truth >= 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import sqlalchemy
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, event, func, inspect, select
 
 from mlflow_hydraulic.errors import BadInput, Failed, NotFound, Unavailable
+from mlflow_hydraulic.evidence.tables import ledger_head
 
 VERSION_TABLE = "alembic_version_hydraulic"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -24,7 +25,6 @@ MLFLOW_TABLE = "registered_models"
 SCHEMES = ("sqlite", "postgresql", "mysql")  # the dialects that a watched registry may be in
 PORTS = {"postgresql": "5432", "mysql": "3306"}
 READ_ONLY = "; to read a copy in a folder that cannot be written: sqlite:///file:{path}?immutable=1&uri=true"
-HEAD_TABLE = "hydraulic_ledger_head"  # is made with a row
 BUSY_MS = 20_000
 PATIENCE_S = 120
 UPGRADE_LOCK = 0x68796472  # "hydr": PostgreSQL names such locks by number, within one database
@@ -113,25 +113,36 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 
 def _clear_begun(connection: Connection) -> None:
-    """Drop the tables of the next step that an upgrade killed on MySQL left: nobody has used them yet."""
-    found = current(connection)
-    steps = list(ScriptDirectory.from_config(_config()).iterate_revisions("head", found or "base"))
-    if not steps:
-        return
-    made = getattr(steps[-1].module, "TABLES", ())
-    left = [name for name in made if inspect(connection).has_table(name)]
-    used = [name for name in left if name != HEAD_TABLE and connection.execute(_any_row(name)).first()]
+    """Drop the tables of the next step that an upgrade killed on MySQL left: nobody has used them yet.
+
+    Raises Failed where tables are there that only later steps make, or that somebody has used: then the version is
+    lost, and what is there is evidence.
+    """
+    steps = list(ScriptDirectory.from_config(_config()).iterate_revisions("head", current(connection) or "base"))
+    there = set(inspect(connection).get_table_names())
+    begun, later = (
+        [name for step in some for name in _made(step) if name in there] for some in (steps[-1:], steps[:-1])
+    )
+    used = later + [name for name in begun if connection.execute(_use(name)).first()]
     if used:
         raise Failed(
-            f"table {used[0]} holds rows, but {VERSION_TABLE} does not name the schema that made it: restore that "
-            f"table from a backup; nothing was changed"
+            f"table {used[0]} is there and in use, but {VERSION_TABLE} does not name the schema that made it: restore "
+            f"that table from a backup; nothing was changed"
         )
-    for name in left:
+    for name in begun:
         sqlalchemy.Table(name, sqlalchemy.MetaData()).drop(connection)
 
 
-def _any_row(name: str) -> sqlalchemy.Select[Any]:
-    return select(sqlalchemy.literal(1)).select_from(sqlalchemy.table(name)).limit(1)
+def _made(step: Script) -> Sequence[str]:
+    """The tables that a migration makes."""
+    return getattr(step.module, "TABLES", ())
+
+
+def _use(name: str) -> sqlalchemy.Select[Any]:
+    """Asks for a row that shows that the table was used; the head is made with one that has counted nothing."""
+    table = sqlalchemy.table(name, sqlalchemy.column("seq"))
+    rows = select(sqlalchemy.literal(1)).select_from(table).limit(1)
+    return rows.where(table.c.seq > 0) if name == ledger_head.name else rows
 
 
 def check(engine: Engine) -> str:
@@ -155,10 +166,15 @@ def ready(engine: Engine) -> None:
         found = current(connection)
     if found is None:
         upgrade(engine)
-    elif found != newest() and engine.dialect.name == "mysql":  # where an upgrade's steps are seen one by one
-        with _connected(engine) as connection, _alone(connection):
-            pass
+    elif found != newest() and engine.dialect.name == "mysql" and _is_new(engine):
+        upgrade(engine)  # the first one is under way, or was killed: MySQL shows its steps one by one
     check(engine)
+
+
+def _is_new(engine: Engine) -> bool:
+    """Whether the ledger has counted nothing yet."""
+    with _connected(engine) as connection:
+        return connection.execute(select(ledger_head.c.seq)).scalar() == 0
 
 
 def current(connection: Connection) -> str | None:

@@ -124,7 +124,10 @@ def _take_places(connection: Connection, count: int) -> tuple[int, str]:
 
 
 def rows(connection: Connection, *, model: str | None = None, after: int = 0, until: str = "") -> Iterator[Row]:
-    """Rows oldest first, one page of memory at a time; `until` is an ISO time, exclusive."""
+    """Rows oldest first, one page of memory at a time; `until` is an ISO time, exclusive.
+
+    Read them to the end before anything else is asked on the connection: on MySQL that ends them early.
+    """
     query = select(ledger).where(ledger.c.seq > after).order_by(ledger.c.seq)
     if model is not None:
         query = query.where(ledger.c.model == model)

@@ -12,6 +12,7 @@ from mlflow_hydraulic.accuracy.estimate import calibrate, estimate
 from mlflow_hydraulic.accuracy.measures import blocks, confusion, losses, measures
 from mlflow_hydraulic.accuracy.residuals import residual_drift
 from mlflow_hydraulic.accuracy.values import Labelled
+from mlflow_hydraulic.monitor.series.compare import better
 from mlflow_hydraulic.record.values import Served
 from mlflow_hydraulic.schema import Schema
 
@@ -91,6 +92,29 @@ def test_intervals_hold_for_rows_that_hang_together() -> None:
             one = measures(rows, block_rows=length)["accuracy"]
             covered[length] += one.low <= 0.8 <= one.high
     assert covered[100] >= 85 and covered[1] < covered[100] - 10
+
+
+def test_few_rows_that_hang_together_are_no_certainty() -> None:
+    hit = np.ones(30)
+    hit[:9] = 0
+    for length in (20, 30, 1000):
+        one = measures(labelled(np.ones(30), hit), block_rows=length)["accuracy"]
+        assert one.low < one.value < one.high, (length, one)
+        assert one.high - one.low > 0.3, (length, one)
+
+
+def test_which_one_errs_less_is_said_where_enough_is_known_of_rows_that_are_alike() -> None:
+    def verdict(truth: Values, first: Values, second: Values, block_rows: int) -> str:
+        one, other = (labelled(truth, predicted) for predicted in (first, second))
+        return better(one, other, block_rows)
+
+    truth, right = np.zeros(400), np.zeros(400)
+    wrong = np.zeros(400)
+    wrong[100:130] = 1  # one stretch of errors: thirty independent ones, or one alone
+    assert "the first is better" in verdict(truth, right, wrong, 1)
+    assert "no difference is sure" in verdict(truth, right, wrong, 40)
+    assert "the second is better" in verdict(truth, wrong, right, 1)
+    assert "too few rows to be sure" in verdict(truth[:130], right[:130], wrong[:130], 40)
 
 
 def test_blocks_are_never_short() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mlflow_hydraulic.accuracy.measures import FEWEST, SEED, blocks, measures, resampled_mean
+from mlflow_hydraulic.accuracy.measures import FEWEST, SEED, interval_blocks, measures, resampled_mean
 from mlflow_hydraulic.accuracy.store import ActualStore
 from mlflow_hydraulic.accuracy.values import Labelled, class_number
 from mlflow_hydraulic.monitor.series.accuracy import chosen, crossed_chart
@@ -23,6 +23,7 @@ from mlflow_hydraulic.schema import Label
 
 MOST_PAIRS = 20_000  # rows
 BARS = 40
+ENOUGH_BLOCKS = 8  # of rows that hang together: fewer tell no difference
 NO_PAIR = (
     "They were not asked the same requests in this time range: only a challenger (a shadow) gets a copy of each "
     "request. Of an A/B split compare their accuracy instead."
@@ -187,13 +188,16 @@ def measured_table(
         for name in found[0]
         if name in found[1]
     ]
-    verdict = _better(chosen(rows[0], known), chosen(rows[1], known), block_rows)
+    verdict = better(chosen(rows[0], known), chosen(rows[1], known), block_rows)
     says = f"{len(known):,} rows that both answered have a true value. {verdict}"
     return table(headings=["measure", one.name, other.name, "difference"], rows=shown, says=says)
 
 
-def _better(one: Labelled, other: Labelled, block_rows: int) -> str:
-    """Whether the other errs less, by the difference on each row: paired, so it shows what two intervals hide."""
+def better(one: Labelled, other: Labelled, block_rows: int) -> str:
+    """Whether the other errs less, by the difference on each row: paired, so it shows what two intervals hide.
+
+    block_rows: how many consecutive rows hang together.
+    """
     if one.schema.labels:
         cost = [(rows.truth != rows.predicted).astype(np.float64) for rows in (one, other)]
         what = "errors"
@@ -201,8 +205,10 @@ def _better(one: Labelled, other: Labelled, block_rows: int) -> str:
         cost = [np.abs(rows.truth - rows.predicted) for rows in (one, other)]
         what = "mean error"
     gap = cost[1] - cost[0]
-    low, high = np.percentile(resampled_mean(gap, blocks(len(gap), block_rows), SEED), (2.5, 97.5))
+    low, high = np.percentile(resampled_mean(gap, interval_blocks(len(gap), block_rows), SEED), (2.5, 97.5))
     told = f"{what} of the second minus the first: {gap.mean():+.4g} (95 % interval {low:+.4g} to {high:+.4g})"
+    if len(gap) < ENOUGH_BLOCKS * block_rows:
+        return f"{told[:1].upper()}{told[1:]}: too few rows to be sure, since some {block_rows} in a row are alike."
     verdict = "the second is better" if high < 0 else "the first is better" if low > 0 else "no difference is sure"
     return f"{told[:1].upper()}{told[1:]}: {verdict}."
 

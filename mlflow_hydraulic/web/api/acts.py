@@ -1,7 +1,8 @@
 """Deploy, end, roll back and canary words: each shown before it is done, and done with a reason.
 
 All of them move the registry of models and nothing else. What the caller may do is judged by their role and by the
-registry's gate, whose reasons come back with a refusal; a refusal is on record. A preview takes the body of its act.
+registry's gate, whose reasons come back with a refusal; a refusal is on record. A preview takes the body of its act,
+and that of an end none.
 """
 
 from __future__ import annotations

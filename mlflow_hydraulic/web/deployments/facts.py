@@ -88,8 +88,10 @@ def deployed_since(connection: Connection, workspace: str, subject: str = "") ->
 
 
 def words(connection: Connection, workspace: str, subjects: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Who said last, before the controller carried it out, what each of `subjects` ("environment/deployment") runs,
-    and why. What was said since, of what is on its way or is to end, is not what runs."""
+    """Whose word is the last before the newest row that each of `subjects` ("environment/deployment") runs, and why.
+
+    What was said since then, of what comes next or is to end, is not what runs.
+    """
     runs, said = ledger.alias("runs"), ledger.alias("said")
     carried = (
         select(func.max(runs.c.seq).label("seq"))

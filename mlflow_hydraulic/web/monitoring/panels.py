@@ -105,7 +105,7 @@ def accuracy(view: View) -> Panel:
     notes = []
     if view.recorded:
         record, chosen = view.recorded
-        training, _ = view.scene.training(chosen)
+        training, why = view.scene.training(chosen)
         block_rows = training.block_rows if training else 1
         rows = accuracies.labelled_of(view.scene.actuals, chosen, view.span)
         made = sample(record, chosen, view.span.since, view.span.until)
@@ -115,7 +115,7 @@ def accuracy(view: View) -> Panel:
         charts = [over_time, accuracies.confusion_chart(rows), *charts]
         tables.append(accuracies.measures_table(rows, view.scene.trained(chosen), block_rows))
         tables.append(accuracies.coverage_table(rows, made))
-        notes.append(accuracies.estimate_words(made, rows, block_rows))
+        notes += [accuracies.estimate_words(made, rows, block_rows), why]
     return view.panel(notes, charts, tables)
 
 
@@ -167,10 +167,10 @@ def comparison(view: View, other: str) -> Panel:
     second = view.scene.choose(other) if other else _beside(view.scene, one, rest)
     pairs = compare.pairs_of(record, one, second, view.span)
     notes = [f"First: {one.name}. Second: {second.name}. Joined by prediction id and row in the record."]
-    training, _ = view.scene.training(one)
+    training, why = view.scene.training(one)
     block_rows = training.block_rows if training else 1
     table = compare.measured_table(pairs, view.scene.actuals, one, second, block_rows)
-    return view.panel(notes, compare.compared(pairs, one, second, view.span), [table])
+    return view.panel([*notes, why], compare.compared(pairs, one, second, view.span), [table])
 
 
 def _beside(scene: Scene, one: Answerer, rest: Sequence[Answerer]) -> Answerer:

@@ -85,24 +85,22 @@ async function filter(form, typed) {
     form.dispatchEvent(new CustomEvent("filtered", { bubbles: true }));
   } catch (error) {
     if (error.name === "AbortError") return;
-    const typing = error.status === 400 && typed === document.activeElement;
-    if (error.status === 400) wrong(typed, error.message);
-    if (!typing) toast(`It could not be filtered: ${error.message}`, "bad");
+    if (error.status === 400 && typed && typed === document.activeElement) {
+      typed.setAttribute("aria-invalid", "true");
+      typed.dataset.wrong = error.message;
+    } else {
+      toast(`It could not be filtered: ${error.message}`, "bad");
+    }
   }
-}
-
-function wrong(field, message) {
-  if (!field) return;
-  field.setAttribute("aria-invalid", "true");
-  field.dataset.wrong = message;
 }
 
 const timers = new WeakMap();
 document.addEventListener("input", ({ target }) => {
   const { form } = target;
   if (!form?.dataset.live) return;
+  target.removeAttribute("aria-invalid");
   clearTimeout(timers.get(form));
-  timers.set(form, setTimeout(() => filter(form, target), 200));
+  timers.set(form, setTimeout(() => filter(form, target.localName === "input" ? target : undefined), 200));
 });
 document.addEventListener("change", ({ target }) => {
   if (target.form?.dataset.live && target.ariaInvalid === "true") toast(`It could not be filtered: ${target.dataset.wrong}`, "bad");
